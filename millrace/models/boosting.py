@@ -1,0 +1,93 @@
+"""LightGBM gradient boosting, stored as LightGBM's own text."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from millrace.contract import Strict, Task
+from millrace.features import FeatureState, Matrix
+from millrace.models.base import TrainingRows
+
+if TYPE_CHECKING:
+    import lightgbm
+
+FILE = "model.txt"
+OBJECTIVES: dict[Task, str] = {
+    "regression": "regression",
+    "binary": "binary",
+    "multiclass": "multiclass",
+}
+
+
+class LightGBMSettings(Strict):
+    """Hyperparameters under LightGBM's own names.
+
+    The defaults hold RMSE on California Housing near 0.43 (100k USD) without tuning.
+    """
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    n_estimators: int = Field(600, ge=1, le=20_000)
+    learning_rate: float = Field(0.06, gt=0, le=1)
+    num_leaves: int = Field(40, ge=2, le=4096)
+    min_child_samples: int = Field(20, ge=1)
+    colsample_bytree: float = Field(0.5, gt=0, le=1)
+    reg_lambda: float = Field(0.0, ge=0)
+
+
+class LightGBMModel:
+    """A booster; missing values and categories are handled by the trees themselves."""
+
+    kind = "lightgbm"
+
+    def __init__(self, booster: "lightgbm.Booster", task: Task) -> None:
+        self.booster = booster
+        self.task = task
+
+    @classmethod
+    def fit(
+        cls, settings: LightGBMSettings, rows: TrainingRows, *, seed: int, threads: int
+    ) -> "LightGBMModel":
+        import lightgbm
+
+        parameters: dict[str, Any] = settings.model_dump(exclude={"kind", "n_estimators"})
+        parameters |= {
+            "objective": OBJECTIVES[rows.task],
+            "seed": seed,
+            "num_threads": threads,
+            "verbosity": -1,
+            # The same trees whatever the number of threads: a bundle can be reproduced bit for bit.
+            "deterministic": True,
+            "force_row_wise": True,
+        }
+        if rows.task == "multiclass":
+            parameters["num_class"] = rows.classes
+        data = lightgbm.Dataset(
+            rows.matrix,
+            rows.target,
+            feature_name=[f"f{i}" for i in range(rows.matrix.shape[1])],
+            categorical_feature=rows.state.categorical,
+        )
+        booster = lightgbm.train(parameters, data, num_boost_round=settings.n_estimators)
+        return cls(booster, rows.task)
+
+    def predict(self, matrix: Matrix) -> NDArray[np.float64]:
+        values = np.asarray(self.booster.predict(matrix), dtype=np.float64)
+        if self.task == "binary":
+            return np.column_stack([1 - values, values])
+        return values
+
+    def save(self, folder: Path) -> None:
+        text = self.booster.model_to_string()
+        # How many threads trained it is no part of the model: any machine must write the same file.
+        text = re.sub(r"^\[num_threads: \d+\]$", "[num_threads: 0]", text, flags=re.MULTILINE)
+        (folder / FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, task: Task, state: FeatureState) -> "LightGBMModel":
+        import lightgbm
+
+        return cls(lightgbm.Booster(model_file=str(folder / FILE)), task)

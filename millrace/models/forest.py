@@ -1,0 +1,66 @@
+"""Random forest of scikit-learn, stored by skops."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from millrace.contract import Strict, Task
+from millrace.features import FeatureState, Matrix
+from millrace.models import skops_files
+from millrace.models.base import TrainingRows
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+
+class RandomForestSettings(Strict):
+    """Hyperparameters under scikit-learn's own names."""
+
+    kind: Literal["random_forest"] = "random_forest"
+    n_estimators: int = Field(100, ge=1, le=5_000)
+    max_features: float = Field(0.5, gt=0, le=1)
+    min_samples_leaf: int = Field(2, ge=1)
+
+
+class RandomForestModel:
+    """A forest on the matrix with missing values filled; category codes are taken as numbers."""
+
+    kind = "random_forest"
+
+    def __init__(
+        self, forest: "RandomForestRegressor | RandomForestClassifier", task: Task, state: FeatureState
+    ) -> None:
+        self.forest = forest
+        self.task = task
+        self.state = state
+
+    @classmethod
+    def fit(
+        cls, settings: RandomForestSettings, rows: TrainingRows, *, seed: int, threads: int
+    ) -> "RandomForestModel":
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        parameters: dict[str, Any] = settings.model_dump(exclude={"kind"})
+        make = RandomForestRegressor if rows.task == "regression" else RandomForestClassifier
+        forest = make(**parameters, random_state=seed, n_jobs=threads)
+        forest.fit(rows.state.fill(rows.matrix), rows.target)
+        # scikit-learn adds the trees' answers up in the order its threads finish; one thread makes
+        # the sum, and so every prediction, the same each time. It also keeps n_jobs out of the file.
+        forest.n_jobs = None
+        return cls(forest, rows.task, rows.state)
+
+    def predict(self, matrix: Matrix) -> NDArray[np.float64]:
+        filled = self.state.fill(matrix)
+        if self.task == "regression":
+            return np.asarray(self.forest.predict(filled), dtype=np.float64)
+        return np.asarray(self.forest.predict_proba(filled), dtype=np.float64)
+
+    def save(self, folder: Path) -> None:
+        skops_files.save(self.forest, folder)
+
+    @classmethod
+    def load(cls, folder: Path, task: Task, state: FeatureState) -> "RandomForestModel":
+        return cls(skops_files.load(folder), task, state)

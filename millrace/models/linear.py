@@ -1,0 +1,78 @@
+"""Ridge regression and logistic regression of scikit-learn, stored by skops."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from millrace.contract import Strict, Task
+from millrace.features import FeatureState, Matrix
+from millrace.models import skops_files
+from millrace.models.base import TrainingRows
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+class LinearSettings(Strict):
+    """`alpha` is the strength of the L2 penalty, on standardised columns."""
+
+    kind: Literal["linear"] = "linear"
+    alpha: float = Field(1.0, gt=0)
+
+
+class LinearModel:
+    """A linear model on filled, standardised numbers and one-hot categories."""
+
+    kind = "linear"
+
+    def __init__(self, pipeline: "Pipeline", task: Task, state: FeatureState) -> None:
+        self.pipeline = pipeline
+        self.task = task
+        self.state = state
+
+    @classmethod
+    def fit(
+        cls, settings: LinearSettings, rows: TrainingRows, *, seed: int, threads: int
+    ) -> "LinearModel":
+        from sklearn.compose import ColumnTransformer
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.pipeline import Pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        categorical = rows.state.categorical
+        numeric = [i for i in range(rows.matrix.shape[1]) if i not in categorical]
+        codes = [
+            np.arange(len(column.categories), dtype=np.float64)
+            for column in rows.state.inputs
+            if column.kind == "category"
+        ]
+        encode = ColumnTransformer(
+            [
+                ("numbers", StandardScaler(), numeric),
+                ("categories", OneHotEncoder(categories=codes, sparse_output=False), categorical),
+            ]
+        )
+        estimator = (
+            Ridge(alpha=settings.alpha)
+            if rows.task == "regression"
+            else LogisticRegression(C=1 / settings.alpha, max_iter=2000)
+        )
+        pipeline = Pipeline([("encode", encode), ("estimate", estimator)])
+        pipeline.fit(rows.state.fill(rows.matrix), rows.target)
+        return cls(pipeline, rows.task, rows.state)
+
+    def predict(self, matrix: Matrix) -> NDArray[np.float64]:
+        filled = self.state.fill(matrix)
+        if self.task == "regression":
+            return np.asarray(self.pipeline.predict(filled), dtype=np.float64)
+        return np.asarray(self.pipeline.predict_proba(filled), dtype=np.float64)
+
+    def save(self, folder: Path) -> None:
+        skops_files.save(self.pipeline, folder)
+
+    @classmethod
+    def load(cls, folder: Path, task: Task, state: FeatureState) -> "LinearModel":
+        return cls(skops_files.load(folder), task, state)

@@ -1,0 +1,159 @@
+"""Where rows come from: one function from a URI to a raw table."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from millrace.errors import UserError, unknown
+
+NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+FORMATS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A table as it was found, and where."""
+
+    table: pa.Table
+    origin: str
+
+
+def read(uri: str, cache: Path) -> Raw:
+    """Read a table.
+
+    Args:
+        uri: `sample://housing` (our synthetic table), `sklearn://NAME`, or the path or fsspec URI of
+            a .csv or .parquet file.
+        cache: folder for data sets that scikit-learn downloads.
+
+    Raises:
+        UserError: nothing is there, or it is no table.
+    """
+    if uri.startswith("sample://"):
+        return Raw(_read_sample(uri.removeprefix("sample://")), uri)
+    if uri.startswith("sklearn://"):
+        return Raw(_read_sklearn(uri.removeprefix("sklearn://"), cache), uri)
+    content = _fetch(uri)
+    if uri.lower().endswith(".parquet"):
+        return Raw(_read_parquet(content, uri), uri)
+    return Raw(_read_csv(content, uri), uri)
+
+
+def _read_sample(name: str) -> pa.Table:
+    from millrace.sample import housing_sample
+
+    if name != "housing":
+        raise unknown("sample", name, ["housing"])
+    return housing_sample()
+
+
+def _read_sklearn(name: str, cache: Path) -> pa.Table:
+    from urllib.error import URLError
+
+    from sklearn import datasets
+
+    loaders: dict[str, Any] = {
+        "breast_cancer": datasets.load_breast_cancer,
+        "diabetes": datasets.load_diabetes,
+        "iris": datasets.load_iris,
+        "wine": datasets.load_wine,
+        "california_housing": lambda as_frame: datasets.fetch_california_housing(
+            data_home=str(cache), as_frame=as_frame, n_retries=1
+        ),
+    }
+    if name not in loaders:
+        raise unknown("scikit-learn data set", name, loaders)
+    try:
+        data = loaders[name](as_frame=True)
+    except (URLError, OSError) as error:
+        raise UserError(
+            f"The data set '{name}' cannot be downloaded ({getattr(error, 'reason', error)}). "
+            "Pass a copy of it instead: --data PATH_OR_URI."
+        ) from None
+    frame = data.frame
+    if hasattr(data, "target_names") and len(data.target_names) > 1:
+        frame[data.target.name] = data.target_names[data.target.to_numpy()]
+    return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _fetch(uri: str) -> bytes:
+    """Read the file whole, after refusing what cannot be one."""
+    if not uri.lower().endswith(FORMATS):
+        raise UserError(f"{uri}: the file type is not known; name a {' or '.join(FORMATS)} file.")
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(uri)
+        if filesystem.isdir(path):
+            raise UserError(f"{uri}: is a directory; name one {' or '.join(FORMATS)} file in it.")
+        content: bytes = filesystem.cat_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{uri}: no such file.{_similar(uri)}") from None
+    except ImportError as error:
+        raise UserError(f"{uri}: reading it needs a package that is not installed: {error}.") from None
+    except ValueError as error:
+        raise UserError(f"{uri}: not a path or URI that can be read: {error}.") from None
+    except OSError as error:
+        raise UserError(f"{uri}: cannot be read: {error.strerror or error}.") from None
+    if not content.strip():
+        raise UserError(f"{uri}: the file is empty; it needs a header line and rows.")
+    return content
+
+
+def _similar(uri: str) -> str:
+    from millrace.errors import nearest
+
+    folder = Path(uri).parent
+    names = [path.name for path in folder.iterdir()] if "://" not in uri and folder.is_dir() else []
+    return nearest(Path(uri).name, names)
+
+
+def _read_parquet(content: bytes, uri: str) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{uri}: is not a readable Parquet file: {_first_line(error)}.") from None
+
+
+def _read_csv(content: bytes, uri: str) -> pa.Table:
+    """Read comma-separated UTF-8; the types are Arrow's guess, text where a column has rubbish."""
+    header = _header(content, uri)
+    from pyarrow import csv
+
+    def parse(**options: Any) -> pa.Table:
+        convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, **options)
+        return csv.read_csv(io.BytesIO(content), convert_options=convert)
+
+    try:
+        return parse()
+    except pa.ArrowInvalid as error:
+        if "CSV conversion error" not in str(error):
+            message = _first_line(error).removeprefix("CSV parse error: ")
+            raise UserError(f"{uri}: is not a well-formed CSV file: {message}.") from None
+    # Arrow guesses a column's type from its first block and gives up when a later row does not fit.
+    return parse(column_types={name: pa.string() for name in header})
+
+
+def _header(content: bytes, uri: str) -> list[str]:
+    if b"\0" in content[:1_000_000]:
+        raise UserError(f"{uri}: is binary, not a CSV file.")
+    try:
+        line = content.partition(b"\n")[0].decode("utf-8-sig").strip("\r")
+    except UnicodeDecodeError:
+        raise UserError(f"{uri}: is not UTF-8 text; save the CSV file as UTF-8.") from None
+    for delimiter, meaning in DELIMITERS.items():
+        if delimiter in line and "," not in line:
+            raise UserError(
+                f"{uri}: the columns seem to be separated by {meaning}; save the file with commas."
+            )
+    return [name.strip('"') for name in line.split(",")]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")

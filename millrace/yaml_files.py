@@ -1,0 +1,144 @@
+"""YAML files read into Pydantic models, with errors that name file, line and key."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from millrace.errors import UserError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+Location = tuple[int | str, ...]
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
+    """Read a YAML mapping and the node tree that knows its lines.
+
+    Raises:
+        UserError: unreadable, not YAML, empty, not a mapping, or a key given twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            raise UserError(f"{path}: the file is empty; it needs at least one 'key: value' line.")
+        _refuse_duplicates(node, path)
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text, so not YAML.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or str(error)
+        raise UserError(f"{path}{where}: not valid YAML: {what}.") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds a {type(data).__name__}, not 'key: value' lines.")
+    return data, node
+
+
+def read_model(path: Path, model: type[M]) -> M:
+    """Read a YAML file into `model`.
+
+    Raises:
+        UserError: names the file, the line, the key and, for a wrong key, the nearest valid one.
+    """
+    data, node = read_yaml(path)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"{path}, line {_line(node, detail['loc'])}: {describe(detail, model)}"
+            for detail in error.errors()
+        ]
+        raise UserError("\n".join(lines)) from None
+
+
+def describe(detail: Any, model: type[BaseModel]) -> str:
+    """Turn one Pydantic error into a sentence."""
+    location: Location = detail["loc"]
+    key = ".".join(str(part) for part in location) or "the file"
+    if detail["type"] == "extra_forbidden":
+        known = sorted(_keys_at(model, location[:-1]))
+        listed = f" Valid keys: {', '.join(known)}." if known else ""
+        return f"unknown key '{key}'.{nearest(str(location[-1]), known)}{listed}"
+    if detail["type"] == "missing":
+        return f"'{key}' is missing."
+    if detail["type"] in ("literal_error", "union_tag_invalid"):
+        expected = detail["ctx"].get("expected") or detail["ctx"]["expected_tags"]
+        options = [option.strip(" '") for option in str(expected).replace(" or ", ",").split(",")]
+        given = detail["ctx"].get("tag", detail["input"])
+        return f"'{key}' is '{given}'; expected {expected}.{nearest(str(given), options)}"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    given = detail["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"'{key}': {message[0].lower()}{message[1:]}{shown}."
+
+
+def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
+    for parent in _walk(node):
+        if isinstance(parent, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, _ in parent.value:
+                if isinstance(key.value, str):
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise UserError(f"{path}, line {line}: the key '{key.value}' is given twice.")
+                    seen.add(key.value)
+
+
+def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
+    yield node
+    children: Iterable[Any] = node.value if not isinstance(node, yaml.ScalarNode) else ()
+    for child in children:
+        for part in child if isinstance(child, tuple) else (child,):
+            yield from _walk(part)
+
+
+def _line(node: yaml.Node, location: Location) -> int:
+    """The line of the deepest part of `location` that the file has, counted from 1."""
+    line = node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if found:
+                line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
+    """The keys that are valid in the object at `location` below `model`."""
+    models = {model}
+    for part in location:
+        annotations = [
+            field.annotation
+            for candidate in models
+            for name, field in candidate.model_fields.items()
+            if name == part
+        ]
+        # A part that is no field is a free key of a mapping or a union's tag: stay with its models.
+        if annotations:
+            models = {found for annotation in annotations for found in _models_in(annotation)}
+        else:
+            tagged = {m for m in models if part in _tags(m)}
+            models = tagged or models
+    return {name for candidate in models for name in candidate.model_fields}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType) or get_args(annotation):
+        for argument in get_args(annotation):
+            yield from _models_in(argument)
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    return {tag for field in model.model_fields.values() for tag in get_args(field.annotation)}
