@@ -37,15 +37,15 @@ def housing_sample(rows: int = ROWS, seed: int = SEED) -> pa.Table:
     to_south = np.hypot(latitude - 34.05, (longitude + 118.3) * 0.83)
     to_north = np.hypot(latitude - 37.75, (longitude + 122.3) * 0.79)
     value = (
-        0.39 * income
-        + 0.9 * np.exp(-to_south / 0.5)
-        + 1.3 * np.exp(-to_north / 0.6)
-        + 0.7 * np.exp(-inland / 0.4)
-        + 0.006 * age
-        - 0.25 * np.log(occupancy)
-        - 0.8 * (rooms - 5) * (income < 2.5) * 0.05
-        + 0.1
-    ) * rng.lognormal(0, 0.16, rows)
+        0.3 * income * (1 + 0.6 * np.exp(-to_north / 0.5) + 0.3 * np.exp(-to_south / 0.4))
+        + 0.8 * np.exp(-((to_south / 0.35) ** 2))
+        + 1.2 * np.exp(-((to_north / 0.45) ** 2))
+        + 0.9 * np.exp(-inland / 0.35)
+        + 0.3 * np.sin(age / 8)
+        - 0.35 * np.log(occupancy)
+        - 1.5 * (bedrooms / rooms - 0.2)
+        + 0.2
+    ) * rng.lognormal(0, 0.1, rows)
     return pa.table(
         {
             "MedInc": income.round(4),

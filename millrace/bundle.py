@@ -1,0 +1,169 @@
+"""The bundle: a trained model as one folder of plain files, verified when it is loaded.
+
+The same folder, byte for byte, is the ZenML artifact, the MLflow version and the BentoML model.
+`manifest.json` holds the sha256 of every file. The bundle's digest covers all of them but
+`provenance.json`: it says what the model is, not when it was made, so that training the same thing
+again gives the same digest.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from millrace.contract import Problem, Strict, parse_problem
+from millrace.digests import file_digest
+from millrace.errors import UserError
+from millrace.features import Columns, FeatureState, Matrix
+from millrace.metrics import Floats
+from millrace.models import Model, load_model
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PROVENANCE = "provenance.json"
+CONTRACT = "contract.json"
+FEATURES = "features.json"
+MODEL = "model.json"
+METRICS = "metrics.json"
+SPLIT = "split.json"
+EXPLANATION = "explanation.json"
+SELFTEST = "selftest.json"
+REFERENCE = "reference.parquet"
+CARD = "card.html"
+
+
+class Manifest(Strict):
+    """The sha256 of each file, by its path in the bundle."""
+
+    format: int
+    files: dict[str, str]
+    provenance: str
+
+    @property
+    def digest(self) -> str:
+        """The bundle's identity: sha256 of the sorted list of files and their sums."""
+        return hashlib.sha256(to_json(self.files)).hexdigest()
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model with what it needs to read a typed table."""
+
+    problem: Problem
+    state: FeatureState
+    model: Model
+
+    def predict(self, columns: Columns) -> Floats:
+        """Values [rows], or probabilities [rows, classes], for typed columns."""
+        return self.model.predict(self.state.transform(columns))
+
+    def predict_matrix(self, matrix: Matrix) -> Floats:
+        """The same for a matrix that the feature state has made."""
+        return self.model.predict(matrix)
+
+    def save(self, folder: Path) -> None:
+        """Write contract, feature state and model as plain files."""
+        write_json(folder / CONTRACT, self.problem.model_dump(mode="json"))
+        write_json(folder / FEATURES, self.state.model_dump(mode="json"))
+        write_json(folder / MODEL, {"kind": self.model.kind})
+        self.model.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FittedModel":
+        """Read what `save` wrote."""
+        problem = parse_problem(read_json(folder / CONTRACT))
+        state = FeatureState.model_validate(read_json(folder / FEATURES))
+        kind = read_json(folder / MODEL)["kind"]
+        return cls(problem, state, load_model(kind, folder, problem.task, state))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded, verified bundle."""
+
+    folder: Path
+    digest: str
+    fitted: FittedModel
+
+    @property
+    def problem(self) -> Problem:
+        """The contract the model was trained under."""
+        return self.fitted.problem
+
+    def read(self, name: str) -> Any:
+        """The content of one of the bundle's JSON files."""
+        return read_json(self.folder / name)
+
+
+def seal(folder: Path) -> str:
+    """Write the manifest of a finished bundle folder and return its digest."""
+    files = {path: file_digest(folder / path) for path in _listing(folder) if path not in (MANIFEST, PROVENANCE)}
+    manifest = Manifest(format=FORMAT, files=files, provenance=file_digest(folder / PROVENANCE))
+    write_json(folder / MANIFEST, manifest.model_dump())
+    return manifest.digest
+
+
+def verify(folder: Path) -> str:
+    """Check every file against the manifest and return the bundle's digest.
+
+    Raises:
+        UserError: no bundle, or a file is missing, changed or not listed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder}: is not a bundle, it has no {MANIFEST}.")
+    try:
+        manifest = Manifest.model_validate(read_json(folder / MANIFEST))
+    except (ValidationError, ValueError):
+        raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
+    if manifest.format != FORMAT:
+        raise UserError(f"{folder}: bundle format {manifest.format} is not {FORMAT}; train the model again.")
+    expected = {**manifest.files, PROVENANCE: manifest.provenance}
+    found = set(_listing(folder)) - {MANIFEST}
+    for path in sorted(found ^ set(expected)):
+        what = "is not in the manifest" if path in found else "is missing"
+        raise UserError(f"{folder}: the file '{path}' {what}; fetch the bundle again.")
+    for path, digest in expected.items():
+        if file_digest(folder / path) != digest:
+            raise UserError(f"{folder}: the file '{path}' was changed after training; fetch the bundle again.")
+    return manifest.digest
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Verify a bundle and load its model.
+
+    Raises:
+        UserError: the bundle is damaged.
+    """
+    digest = verify(folder)
+    return Bundle(folder=folder, digest=digest, fitted=FittedModel.load(folder))
+
+
+def copy_bundle(source: Path, target: Path) -> str:
+    """Copy a bundle into a new folder, verify the copy and return its digest."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    return verify(target)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON that is the same bytes for the same data."""
+    path.write_bytes(to_json(data) + b"\n")
+
+
+def to_json(data: Any) -> bytes:
+    """Canonical JSON: sorted keys, two spaces, no NaN."""
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(
+        str(PurePosixPath(path.relative_to(folder))) for path in folder.rglob("*") if path.is_file()
+    )

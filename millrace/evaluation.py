@@ -1,0 +1,86 @@
+"""The holdout, once: metrics with intervals, slices, baseline."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from millrace.contract import NUMERIC, Problem, Strict
+from millrace.features import encode_target
+from millrace.metrics import PRIMARY, Floats, Interval, bootstrap_metrics, compute_metrics
+from millrace.promotion import baseline_predictions
+
+MIN_SLICE_ROWS = 5
+QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class Slice(Strict):
+    """The primary metric where one feature has one value, or lies in one quarter of its range."""
+
+    feature: str
+    value: str
+    rows: int
+    metric: float
+
+
+class Evaluation(Strict):
+    """A model's results on holdout rows."""
+
+    metric_name: str
+    rows: int
+    metrics: dict[str, Interval]
+    baseline: dict[str, float]
+    slices: tuple[Slice, ...]
+
+
+def evaluate(
+    holdout: pd.DataFrame,
+    predicted: Floats,
+    training_target: Floats,
+    problem: Problem,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> Evaluation:
+    """Score predictions of the holdout's typed rows."""
+    target = encode_target(holdout[problem.target.name], problem)
+    baseline = baseline_predictions(problem.task, training_target, len(target), len(problem.classes))
+    return Evaluation(
+        metric_name=PRIMARY[problem.task],
+        rows=len(holdout),
+        metrics=bootstrap_metrics(
+            problem.task, target, predicted, resamples=resamples, confidence=confidence, seed=seed
+        ),
+        baseline=compute_metrics(problem.task, target, baseline),
+        slices=tuple(_slices(holdout, target, predicted, problem)),
+    )
+
+
+def _slices(holdout: pd.DataFrame, target: Floats, predicted: Floats, problem: Problem) -> list[Slice]:
+    name = PRIMARY[problem.task]
+    slices = []
+    for feature in problem.inputs:
+        for value, members in _groups(holdout, feature, problem):
+            if members.sum() >= MIN_SLICE_ROWS:
+                metric = compute_metrics(problem.task, target[members], predicted[members])[name]
+                slices.append(Slice(feature=feature, value=value, rows=int(members.sum()), metric=metric))
+    return slices
+
+
+def _groups(
+    holdout: pd.DataFrame, feature: str, problem: Problem
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    values = holdout[feature]
+    column = problem.features[feature]
+    if column.type not in NUMERIC and column.type != "datetime":
+        shown = values.astype(str).where(values.notna(), "missing")
+        return [(str(value), (shown == value).to_numpy()) for value in sorted(shown.unique())]
+    groups = [("missing", values.isna().to_numpy())]
+    known = values.dropna()
+    edges = list(dict.fromkeys(known.quantile(list(QUARTILES)))) if len(known) else []
+    for low, high in zip(edges, edges[1:], strict=False):
+        first = low == edges[0]
+        members = values.between(low, high, inclusive="both" if first else "right").to_numpy()
+        show = (lambda edge: f"{edge:.4g}") if column.type in NUMERIC else (lambda edge: f"{edge:%Y-%m-%d}")
+        groups.append((f"{show(low)} to {show(high)}", members))
+    return groups
