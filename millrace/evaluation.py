@@ -5,9 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.contract import NUMERIC, Problem, Strict
-from millrace.features import encode_target
 from millrace.metrics import PRIMARY, Floats, Interval, bootstrap_metrics, compute_metrics
-from millrace.promotion import baseline_predictions
 
 MIN_SLICE_ROWS = 5
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -34,17 +32,16 @@ class Evaluation(Strict):
 
 def evaluate(
     holdout: pd.DataFrame,
+    target: Floats,
     predicted: Floats,
-    training_target: Floats,
+    baseline: Floats,
     problem: Problem,
     *,
     resamples: int,
     confidence: float,
     seed: int,
 ) -> Evaluation:
-    """Score predictions of the holdout's typed rows."""
-    target = encode_target(holdout[problem.target.name], problem)
-    baseline = baseline_predictions(problem.task, training_target, len(target), len(problem.classes))
+    """Score predictions, and the baseline's, of the holdout's typed rows and encoded target."""
     return Evaluation(
         metric_name=PRIMARY[problem.task],
         rows=len(holdout),

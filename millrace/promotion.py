@@ -1,9 +1,14 @@
 """Whether a challenger becomes champion: a paired bootstrap on the same holdout rows."""
 
-import numpy as np
+from dataclasses import dataclass
 
-from millrace.contract import Strict, Task
+import numpy as np
+import pandas as pd
+
+from millrace.bundle import SPLIT, Bundle
+from millrace.contract import Problem, Strict, Task
 from millrace.metrics import LOWER_IS_BETTER, METRICS, PRIMARY, Floats, Interval, resample
+from millrace.splitting import SplitRecord
 
 MIN_SHARED_ROWS = 10
 BASELINES: dict[Task, str] = {
@@ -11,6 +16,24 @@ BASELINES: dict[Task, str] = {
     "binary": "the baseline that predicts each class as often as it occurs",
     "multiclass": "the baseline that predicts each class as often as it occurs",
 }
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The holdout's encoded target [rows], and the challenger's and the baseline's predictions of it."""
+
+    target: Floats
+    challenger: Floats
+    baseline: Floats
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How sure a comparison must be: resamples, the share of them to win, and their seed."""
+
+    resamples: int
+    confidence: float
+    seed: int
 
 
 class Verdict(Strict):
@@ -33,16 +56,38 @@ def baseline_predictions(task: Task, training_target: Floats, rows: int, classes
     return np.tile(shares, (rows, 1))
 
 
-def judge(
-    task: Task,
-    target: Floats,
-    challenger: Floats,
-    rival: Floats,
-    rival_name: str,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
+def against_baseline(problem: Problem, scores: Scores, rule: Rule) -> Verdict:
+    """The first model's test: is it better than knowing only the target's distribution?"""
+    return _judge(problem.task, scores.target, scores.challenger, scores.baseline, BASELINES[problem.task], rule)
+
+
+def against_champion(
+    problem: Problem, scores: Scores, holdout: pd.DataFrame, champion: Bundle, version: str, rule: Rule
+) -> Verdict:
+    """Compare on the holdout rows that the champion was not trained on either.
+
+    A challenger whose holdout differs from the champion's shares only some rows; the champion's own
+    split record says which.
+    """
+    name, metric = f"the champion, version {version}", PRIMARY[problem.task]
+    theirs = champion.problem
+    if (theirs.task, theirs.classes, theirs.target.name) != (problem.task, problem.classes, problem.target.name):
+        reason = f"{name}, predicts another target ({theirs.target.name}, {theirs.task}); a person must decide"
+        return Verdict(promote=False, reason=reason, metric=metric)
+    missing = sorted(set(theirs.columns) - set(holdout.columns))
+    if missing:
+        reason = f"{name}, needs the column '{missing[0]}', which this table lacks; a person must decide"
+        return Verdict(promote=False, reason=reason, metric=metric)
+    unseen = SplitRecord.model_validate(champion.read(SPLIT)).held_out(holdout, theirs)
+    if unseen.sum() < MIN_SHARED_ROWS:
+        reason = f"only {unseen.sum()} holdout rows are unknown to {name}, too; {MIN_SHARED_ROWS} are needed to judge"
+        return Verdict(promote=False, reason=reason, metric=metric, rows=int(unseen.sum()))
+    rival = champion.fitted.predict(holdout[unseen])
+    return _judge(problem.task, scores.target[unseen], scores.challenger[unseen], rival, name, rule)
+
+
+def _judge(
+    task: Task, target: Floats, challenger: Floats, rival: Floats, rival_name: str, rule: Rule
 ) -> Verdict:
     """Compare two sets of predictions of the same rows by the task's primary metric.
 
@@ -50,29 +95,23 @@ def judge(
     bootstrap (Efron and Tibshirani, 1993, chapter 16).
     """
     name = PRIMARY[task]
-    if len(target) < MIN_SHARED_ROWS and rival_name not in BASELINES.values():
-        reason = (
-            f"only {len(target)} holdout rows are unknown to both it and {rival_name}, "
-            f"too few to judge ({MIN_SHARED_ROWS} needed)"
-        )
-        return Verdict(promote=False, reason=reason, metric=name, rows=len(target))
     metric = METRICS[task][name]
     sign = 1.0 if name in LOWER_IS_BETTER else -1.0
 
     gains = np.array(
         [
             sign * (metric(target[rows], rival[rows]) - metric(target[rows], challenger[rows]))
-            for rows in resample(len(target), resamples, seed)
+            for rows in resample(len(target), rule.resamples, rule.seed)
         ]
     )
     wins = float(np.mean(gains > 0))
-    low, high = np.quantile(gains, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(gains, [(1 - rule.confidence) / 2, (1 + rule.confidence) / 2])
     ours, theirs = metric(target, challenger), metric(target, rival)
-    promote = wins >= confidence
+    promote = wins >= rule.confidence
     reason = (
         f"{name} {ours:.4f} against {theirs:.4f} of {rival_name} on the same {len(target)} holdout rows: "
-        f"better in {wins:.1%} of {resamples} resamples, {'at least' if promote else 'less than'} the "
-        f"{confidence:.0%} asked for"
+        f"better in {wins:.1%} of {rule.resamples} resamples, {'at least' if promote else 'less than'} the "
+        f"{rule.confidence:.0%} asked for"
     )
     return Verdict(
         promote=promote,

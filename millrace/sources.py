@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from millrace.errors import UserError, unknown
 
-NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 FORMATS = (".csv", ".parquet")
 
@@ -122,37 +121,39 @@ def _read_parquet(content: bytes, uri: str) -> pa.Table:
 
 
 def _read_csv(content: bytes, uri: str) -> pa.Table:
-    """Read comma-separated UTF-8; the types are Arrow's guess, text where a column has rubbish."""
-    header = _header(content, uri)
+    """Read comma-separated UTF-8, every cell as text: a guess at the types would lose the zeros of 007."""
+    _check_header(content, uri)
     from pyarrow import csv
 
-    def parse(**options: Any) -> pa.Table:
-        convert = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, **options)
-        return csv.read_csv(io.BytesIO(content), convert_options=convert)
-
     try:
-        return parse()
+        names = csv.open_csv(io.BytesIO(content)).schema.names
+        text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+        return csv.read_csv(io.BytesIO(content), convert_options=text)
     except pa.ArrowInvalid as error:
-        if "CSV conversion error" not in str(error):
-            message = _first_line(error).removeprefix("CSV parse error: ")
-            raise UserError(f"{uri}: is not a well-formed CSV file: {message}.") from None
-    # Arrow guesses a column's type from its first block and gives up when a later row does not fit.
-    return parse(column_types={name: pa.string() for name in header})
+        if "invalid UTF8" in str(error):
+            raise _not_utf8(uri) from None
+        message = _first_line(error).removeprefix("CSV parse error: ")
+        raise UserError(f"{uri}: is not a well-formed CSV file: {message}.") from None
 
 
-def _header(content: bytes, uri: str) -> list[str]:
+def _check_header(content: bytes, uri: str) -> None:
     if b"\0" in content[:1_000_000]:
         raise UserError(f"{uri}: is binary, not a CSV file.")
+    if b"\n" not in content and b"\r" not in content:
+        raise UserError(f"{uri}: has a header but no rows.")
     try:
-        line = content.partition(b"\n")[0].decode("utf-8-sig").strip("\r")
+        line = content.partition(b"\n")[0].decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{uri}: is not UTF-8 text; save the CSV file as UTF-8.") from None
+        raise _not_utf8(uri) from None
     for delimiter, meaning in DELIMITERS.items():
         if delimiter in line and "," not in line:
             raise UserError(
                 f"{uri}: the columns seem to be separated by {meaning}; save the file with commas."
             )
-    return [name.strip('"') for name in line.split(",")]
+
+
+def _not_utf8(uri: str) -> UserError:
+    return UserError(f"{uri}: is not UTF-8 text; save the CSV file as UTF-8.")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """YAML files read into Pydantic models, with errors that name file, line and key."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -51,11 +51,14 @@ def read_model(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [
-            f"{path}, line {_line(node, detail['loc'])}: {describe(detail, model)}"
-            for detail in error.errors()
-        ]
-        raise UserError("\n".join(lines)) from None
+        raise faults(error, model, lambda location: f"{path}, line {line_of(node, location)}") from None
+
+
+def faults(error: ValidationError, model: type[BaseModel], place: Callable[[Location], str]) -> UserError:
+    """All of a model's validation errors as one UserError, each line led by where its value stands."""
+    return UserError(
+        "\n".join(f"{place(detail['loc'])}: {describe(detail, model)}" for detail in error.errors())
+    )
 
 
 def describe(detail: Any, model: type[BaseModel]) -> str:
@@ -99,7 +102,7 @@ def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
             yield from _walk(part)
 
 
-def _line(node: yaml.Node, location: Location) -> int:
+def line_of(node: yaml.Node, location: Location) -> int:
     """The line of the deepest part of `location` that the file has, counted from 1."""
     line = node.start_mark.line + 1
     for part in location:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class TrainingRows:
         return TrainingRows(self.matrix[rows], self.target[rows], self.task, self.classes, self.state)
 
 
+@runtime_checkable
 class Model(Protocol):
     """A fitted model. Its class also has `fit(settings, rows, seed, threads)` and `load(...)`."""
 

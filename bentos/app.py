@@ -1,0 +1,122 @@
+"""The service's HTTP: three paths around a bundle, and one form for every error (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from millrace.bundle import METRICS, PROVENANCE, Bundle
+from millrace.requests import InvalidRequest, RequestReader, write
+
+BODY_LIMIT = 16 * 2**20
+# Bytes; some hundred rows. Answering that takes less than what a thread switch may cost the others.
+INLINE_LIMIT = 16 * 2**10
+
+
+def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
+    """The ASGI application that serves a bundle.
+
+    `facts` is what the bundle does not know of itself: the `name` and `version` it is served under.
+
+    Raises:
+        UserError: a feature's name cannot be a field of a request.
+    """
+    reader = RequestReader(bundle.problem)
+    model = {"name": facts["name"], "version": facts["version"], "digest": bundle.digest}
+
+    def answer(body: bytes) -> bytes:
+        predictions = bundle.fitted.predict(reader.read(body))
+        return msgspec.json.encode({"predictions": write(bundle.problem, predictions), "model": model})
+
+    async def predict(request: Request) -> Response:
+        body = await _body(request)
+        inline = len(body) <= INLINE_LIMIT
+        return _json(answer(body) if inline else await run_in_threadpool(answer, body))
+
+    return Starlette(
+        routes=[
+            Route("/v1/predict", predict, methods=["POST"]),
+            Route("/v1/model", _constant({**model, **_about(bundle)})),
+            Route("/v1/schema", _constant(reader.schema())),
+        ],
+        exception_handlers={
+            InvalidRequest: _invalid,
+            HTTPException: _refused,
+            # Starlette raises the exception again after this answer, and the server logs it.
+            Exception: _failed,
+        },
+    )
+
+
+def _about(bundle: Bundle) -> dict[str, Any]:
+    provenance = bundle.read(PROVENANCE)
+    evaluation = bundle.read(METRICS)["evaluation"]
+    return {
+        "title": bundle.problem.title,
+        "task": bundle.problem.task,
+        "target": bundle.problem.target.model_dump(include={"name", "unit", "meaning"}),
+        "synthetic": bundle.problem.synthetic,
+        "trained": {name: provenance[name] for name in ("created", "data", "git_revision", "run")},
+        "evaluation": {name: evaluation[name] for name in ("metric_name", "rows", "metrics")},
+    }
+
+
+def _constant(content: Any) -> Any:
+    encoded = msgspec.json.encode(content)
+
+    async def get(_: Request) -> Response:
+        return _json(encoded)
+
+    return get
+
+
+async def _body(request: Request) -> bytes:
+    """Read the body, and no more of it than is allowed."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(415, "Send the rows as JSON, with the header 'Content-Type: application/json'.")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise HTTPException(413, f"A body may have {BODY_LIMIT:,} bytes; send fewer rows at once.")
+    except ClientDisconnect:
+        raise HTTPException(400, "The connection was closed before the whole body had come.") from None
+    return bytes(body)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidRequest)
+    fault = {"row": error.row, "field": error.field, "rule": error.rule, "value": error.value}
+    return _problem(error.status, error.message, errors=[fault])
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404:
+        detail = f"There is no '{request.url.path}'; there are /v1/predict, /v1/model and /v1/schema."
+    if error.status_code == 405:
+        detail = f"'{request.url.path}' takes {(error.headers or {})['Allow']}, not {request.method}."
+    return _problem(error.status_code, detail, error.headers)
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    return _problem(500, "The service failed at this request; its log says why.")
+
+
+def _problem(status: int, detail: str, headers: Any = None, **more: Any) -> Response:
+    title = HTTPStatus(status).phrase
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return Response(msgspec.json.encode(content), status, headers, "application/problem+json")
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

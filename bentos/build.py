@@ -1,0 +1,131 @@
+"""From a bundle to a Bento: the BentoML model that holds it, and the service packed around it.
+
+Models and Bentos are put together beside BentoML's stores, on the same disk, and moved in whole: a
+crash leaves nothing half stored. Everything is under BENTOML_HOME.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from millrace.bundle import copy_bundle, verify
+from millrace.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+PACKED = ("bentos", "millrace")
+REQUIREMENTS = Path("requirements", "serve.txt")
+SERVICE = "bentos.service"
+# The bundle's folder in a BentoML model, beside BentoML's own model.yaml.
+BUNDLE = "bundle"
+
+
+def store_model(bundle_folder: Path, name: str, digest: str) -> str:
+    """Copy a bundle into BentoML's model store and return the model's tag, `name:version`.
+
+    The version is the digest's first 12 digits. A model that is there and whole is left alone.
+
+    Raises:
+        UserError: the folder is no bundle, or not the one with this digest.
+    """
+    import bentoml
+    from bentoml._internal.models import ModelStore
+
+    tag = bentoml.Tag(name, digest[:12])
+    target = _home() / "models" / tag.path()
+    if not _holds(target / BUNDLE, digest):
+        with _scratch() as scratch:
+            with bentoml.models.create(tag, _model_store=ModelStore(scratch)) as model:
+                if copy_bundle(bundle_folder, Path(model.path) / BUNDLE) != digest:
+                    raise UserError(f"{bundle_folder}: is not the bundle with the digest {digest}.")
+            _move_in(scratch / tag.path(), target)
+    return str(tag)
+
+
+def build_bento(model_tag: str) -> str:
+    """Build the Bento that serves a BentoML model, under the same tag, and return the tag.
+
+    A new Bento is the latest. One that is there already is left alone, see `make_latest`.
+    """
+    import bentoml
+    from bentoml._internal.bento import BentoStore
+
+    tag = bentoml.Tag.from_str(model_tag)
+    target = _home() / "bentos" / tag.path()
+    if target.is_dir():
+        return model_tag
+    # The build imports the service, and an import before this one was for another model.
+    sys.modules.pop(SERVICE, None)
+    # BentoML does not go back to the folder it came from when the service cannot be imported.
+    with _scratch() as scratch, contextlib.chdir(ROOT):
+        bentoml.build(
+            f"{SERVICE}:Prediction",
+            name=tag.name,
+            version=tag.version,
+            description=f"Predictions of {tag.name}, version {tag.version}, over HTTP.\n",
+            args={"model": model_tag},
+            build_ctx=str(_context(scratch / "context")),
+            python={"requirements_txt": str(REQUIREMENTS), "lock_packages": False},
+            _bento_store=BentoStore(scratch),
+        )
+        _move_in(scratch / tag.path(), target)
+    return model_tag
+
+
+def make_latest(bento_tag: str) -> None:
+    """Let `bentoml serve NAME:latest` serve this Bento, though newer ones may be there.
+
+    BentoML keeps the latest version's name in a file beside the versions.
+
+    Raises:
+        bentoml.exceptions.NotFound: there is no such Bento.
+    """
+    import bentoml
+
+    _point_latest_at(Path(bentoml.bentos.get(bento_tag).path))
+
+
+def _home() -> Path:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.bentoml_home.get())
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    try:
+        return verify(folder) == digest
+    except UserError:
+        return False
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=_home() / "tmp") as folder:
+        yield Path(folder)
+
+
+def _context(folder: Path) -> Path:
+    """What goes into a Bento, and nothing else: BentoML would read through the whole repository."""
+    for name in PACKED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / REQUIREMENTS).parent.mkdir()
+    shutil.copy(ROOT / REQUIREMENTS, folder / REQUIREMENTS)
+    return folder
+
+
+def _move_in(item: Path, target: Path) -> None:
+    """Put a finished model or Bento in its place in the store, as the latest."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    item.rename(target)
+    _point_latest_at(target)
+
+
+def _point_latest_at(version: Path) -> None:
+    pointer = version.with_name("latest")
+    new = version.with_name(f"latest.{os.getpid()}")
+    new.write_text(version.name)
+    new.replace(pointer)

@@ -1,0 +1,107 @@
+"""What training leaves behind, put together as a bundle's folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from millrace import bundle as files
+from millrace.bundle import FittedModel, seal, write_json
+from millrace.contract import Problem
+from millrace.evaluation import Evaluation
+from millrace.explanation import Importance
+from millrace.metrics import Floats
+from millrace.pages import render
+from millrace.selection import CandidateResult
+from millrace.splitting import SplitRecord
+
+SELFTEST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything a bundle is made of, but for when and where it was made."""
+
+    fitted: FittedModel
+    training_rows: pd.DataFrame
+    holdout_rows: pd.DataFrame
+    evaluation: Evaluation
+    leaderboard: tuple[CandidateResult, ...]
+    importance: list[Importance]
+    split: SplitRecord
+    plots: dict[str, bytes]
+    data_digest: str
+    confidence: float
+
+
+def pack(folder: Path, training: Training, provenance: dict[str, Any], reference_rows: int, seed: int) -> str:
+    """Write a bundle into an empty folder and return its digest."""
+    training.fitted.save(folder)
+    ranked = [
+        {"candidate": result.candidate, "metric": result.metric, "std": result.std}
+        for result in training.leaderboard
+    ]
+    evaluation = training.evaluation.model_dump(mode="json")
+    write_json(folder / files.METRICS, {"evaluation": evaluation, "leaderboard": ranked})
+    write_json(folder / files.SPLIT, training.split.model_dump(mode="json"))
+    write_json(folder / files.EXPLANATION, [item.model_dump(mode="json") for item in training.importance])
+    write_json(folder / files.SELFTEST, _selftest(training))
+    _reference(training, reference_rows, seed).to_parquet(folder / files.REFERENCE, compression="zstd")
+    (folder / files.CARD).write_text(_card(training), encoding="utf-8")
+    write_json(folder / files.PROVENANCE, provenance)
+    return seal(folder)
+
+
+def _selftest(training: Training) -> dict[str, Any]:
+    """Rows with recorded predictions: a loaded bundle that answers otherwise is not this model."""
+    rows = training.holdout_rows.head(SELFTEST_ROWS)
+    problem = training.fitted.problem
+    return {
+        "rows": [_plain(row) for row in rows[list(problem.inputs)].to_dict("records")],
+        "predictions": training.fitted.predict(rows).tolist(),
+    }
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row as a caller would send it: null for missing, text for moments."""
+    return {
+        str(name): None if pd.isna(value) else value.isoformat() if isinstance(value, pd.Timestamp) else value
+        for name, value in row.items()
+    }
+
+
+def _reference(training: Training, rows: int, seed: int) -> pd.DataFrame:
+    """A seeded sample of training rows with their predictions, for drift."""
+    problem = training.fitted.problem
+    table = training.training_rows
+    sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])
+    chosen = table.iloc[sample][[*problem.inputs, problem.target.name]].reset_index(drop=True)
+    return _with_predictions(chosen, training.fitted.predict(chosen), problem)
+
+
+def _with_predictions(table: pd.DataFrame, predictions: Floats, problem: Problem) -> pd.DataFrame:
+    if not problem.classes:
+        return table.assign(_prediction=predictions)
+    named = {f"_probability_{name}": predictions[:, i] for i, name in enumerate(problem.classes)}
+    return table.assign(**named)
+
+
+def _card(training: Training) -> str:
+    problem = training.fitted.problem
+    plots = dict(training.plots)
+    importance = plots.pop("importance")
+    return render(
+        "card",
+        title=f"Model card: {problem.name}",
+        problem=problem,
+        candidate=training.leaderboard[0].candidate,
+        training_rows=training.split.training_rows,
+        data_digest=training.data_digest,
+        evaluation=training.evaluation,
+        confidence=training.confidence,
+        leaderboard=training.leaderboard,
+        evaluation_plots=plots,
+        importance_plot=importance,
+    )

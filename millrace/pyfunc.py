@@ -1,0 +1,53 @@
+"""The bundle as an MLflow model: the loader that MLflow calls, by name, instead of a pickle."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from millrace.bundle import Bundle, load_bundle
+from millrace.contract import Problem
+
+
+class BundleModel:
+    """Predicts for a DataFrame with the contract's input columns."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
+        """Values [rows] for regression; a DataFrame of class probabilities otherwise."""
+        predictions = self.bundle.fitted.predict(frame)
+        classes = self.bundle.problem.classes
+        return pd.DataFrame(predictions, columns=list(classes)) if classes else predictions
+
+
+def _load_pyfunc(path: str) -> BundleModel:
+    """MLflow's entry point: `path` is the bundle's folder."""
+    return BundleModel(load_bundle(Path(path)))
+
+
+def signature(problem: Problem) -> Any:
+    """The MLflow signature: types and optionality of the contract's inputs, and the output."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    types = {
+        "number": DataType.double,
+        "integer": DataType.double,
+        "boolean": DataType.boolean,
+        "category": DataType.string,
+        "datetime": DataType.datetime,
+    }
+    inputs = [
+        ColSpec(types[column.type], name, required=not column.nullable)
+        for name, column in problem.inputs.items()
+    ]
+    outputs = [ColSpec(DataType.double, name) for name in problem.classes] or [ColSpec(DataType.double)]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def input_example(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """A few rows as a caller would send them."""
+    return table[list(problem.inputs)].head(3).replace({np.nan: None})

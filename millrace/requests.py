@@ -1,0 +1,251 @@
+"""The contract at the service's door: strict JSON in, typed columns out, and errors that name the field.
+
+A request is `{"rows": [{...}, ...]}`. Nothing is coerced: text is not a number, a boolean is not a
+number, and what the contract does not know is refused.
+"""
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from millrace.contract import Column, Problem
+from millrace.errors import UserError, nearest
+
+MAX_ROWS = 10_000
+# Characters of a sent value, and categories, that an error repeats.
+SHOWN = 60
+LISTED = 10
+FORM = '{"rows": [{...}, ...]}'
+PLACE = re.compile(r"(?P<reason>.*) - at `\$(?P<path>.*)`", re.DOTALL)
+FIELD = re.compile(r"\.rows\[(?P<row>\d+)\](?:\.(?P<field>.*))?", re.DOTALL)
+
+
+class InvalidRequest(Exception):  # noqa: N818 - as HTTP says it
+    """A body that cannot be answered, and what to change, in a sentence.
+
+    `status` is 400 for malformed JSON and 422 for a broken contract. `rule` is the one that is broken:
+    json, rows, type, range, category, required or unknown. `row` counts from 0; `value` is what was sent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        rule: str,
+        *,
+        status: int = 422,
+        row: int | None = None,
+        field: str | None = None,
+        value: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.rule = rule
+        self.status = status
+        self.row = row
+        self.field = field
+        self.value = value
+
+
+class RequestReader:
+    """Reads the requests that a problem's contract allows."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Derive the types from the contract.
+
+        Raises:
+            UserError: a feature's name cannot be a field of a request.
+        """
+        self.problem = problem
+        row = _row_type(problem)
+        rows: Any = Annotated[list[row], Meta(min_length=1, max_length=MAX_ROWS)]  # type: ignore[valid-type]
+        self._body: Any = msgspec.defstruct("Request", [("rows", rows)], forbid_unknown_fields=True)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._body, dec_hook=_moment)
+
+    def read(self, body: bytes) -> dict[str, list[Any]]:
+        """The inputs' columns, in the types that `FeatureState.transform` takes.
+
+        Raises:
+            InvalidRequest: not JSON, or not what the contract allows.
+        """
+        try:
+            rows = self._decoder.decode(body).rows
+        except msgspec.ValidationError as error:
+            raise self._fault(str(error), body) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
+            message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
+            raise InvalidRequest(message, "json", status=400) from None
+        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        named = zip(self.problem.features, columns, strict=True)
+        return {name: list(values) for name, values in named if name in self.problem.inputs}
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema (2020-12) of a request."""
+        return msgspec.json.schema(self._body, schema_hook=_schema_of_moment)
+
+    def _fault(self, error: str, body: bytes) -> InvalidRequest:
+        """Say in the contract's words what msgspec found first."""
+        place = PLACE.fullmatch(error)
+        reason, path = (place["reason"], place["path"]) if place else (error, "")
+        found = FIELD.fullmatch(path)
+        if found is None:
+            if "of length" in reason:
+                return InvalidRequest(f"'rows' must hold 1 to {MAX_ROWS:,} rows.", "rows", field="rows")
+            return InvalidRequest(f"The body must be of the form {FORM}.", "type")
+        row = int(found["row"])
+        if found["field"] is None:
+            return self._row_fault(row, reason)
+        return self._field_fault(row, found["field"], reason, body)
+
+    def _row_fault(self, row: int, reason: str) -> InvalidRequest:
+        name = reason.partition("`")[2].removesuffix("`")
+        if "unknown field" in reason:
+            message = f"Row {row}: there is no field '{name}'.{nearest(name, self.problem.features)}"
+            return InvalidRequest(message, "unknown", row=row, field=name)
+        if "missing required field" in reason:
+            return InvalidRequest(f"Row {row}: '{name}' is missing.", "required", row=row, field=name)
+        return InvalidRequest(f"Row {row} must be an object of fields.", "type", row=row)
+
+    def _field_fault(self, row: int, field: str, reason: str, body: bytes) -> InvalidRequest:
+        sent = _sent(body, row, field)
+        shown = f", not {sent[:SHOWN]}" if sent else ""
+        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{shown}."
+        return InvalidRequest(message, _rule(reason), row=row, field=field, value=_value(sent))
+
+
+def write(problem: Problem, predictions: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """One answer a row, from values [rows] or probabilities [rows, classes].
+
+    Raises:
+        ValueError: a prediction is not a finite number.
+    """
+    if not np.isfinite(predictions).all():
+        raise ValueError("The model predicted something that is not a finite number.")
+    if not problem.classes:
+        return [{"prediction": value} for value in predictions.tolist()]
+    likeliest = predictions.argmax(axis=1).tolist()
+    return [
+        {
+            "prediction": problem.classes[best],
+            "probabilities": dict(zip(problem.classes, row, strict=True)),
+        }
+        for best, row in zip(likeliest, predictions.tolist(), strict=True)
+    ]
+
+
+class Moment(datetime):
+    """A date or date-time as ISO 8601 text; without a zone it is UTC. Kept in UTC without a zone."""
+
+
+def _row_type(problem: Problem) -> Any:
+    fields: list[Any] = []
+    for position, (name, column) in enumerate(problem.features.items()):
+        if name not in problem.inputs:
+            fields.append((f"f{position}", str | None, None))
+        elif column.nullable:
+            fields.append((f"f{position}", _type(column) | None, None))
+        else:
+            fields.append((f"f{position}", _type(column)))
+    names = {f"f{position}": name for position, name in enumerate(problem.features)}
+    try:
+        return msgspec.defstruct(
+            "Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
+        )
+    except ValueError as error:
+        raise UserError(
+            f"A feature of '{problem.name}' cannot be a field of a request: {error}. Rename it in the "
+            "contract and in the table."
+        ) from None
+
+
+def _type(column: Column) -> Any:
+    about = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning or None
+    if column.type == "category":
+        return Annotated[Literal[column.categories], Meta(description=about)]
+    if column.type == "boolean":
+        return Annotated[bool, Meta(description=about)]
+    if column.type == "datetime":
+        return Annotated[Moment, Meta(description=about)]
+    low, high = column.range or (None, None)
+    # An integer column is float64 in training too, and to JSON 5.0 is an integer.
+    whole = 1 if column.type == "integer" else None
+    return Annotated[float, Meta(ge=low, le=high, multiple_of=whole, description=about)]
+
+
+def _moment(kind: type[Moment], value: Any) -> Moment:
+    if not isinstance(value, str):
+        raise ValueError("not text")
+    moment = kind.fromisoformat(value)
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def _schema_of_moment(_: type) -> dict[str, Any]:
+    return {"type": "string", "format": "date-time"}
+
+
+def _allowed(problem: Problem, field: str) -> str:
+    """What a field may hold, as the end of a sentence."""
+    column = problem.features[field]
+    if field not in problem.inputs:
+        return "text, or null"
+    if column.type == "category":
+        listed = ", ".join(f'"{name}"' for name in column.categories[:LISTED])
+        text = f"one of {listed}" + (", ..." if len(column.categories) > LISTED else "")
+    elif column.type == "boolean":
+        text = "true or false"
+    elif column.type == "datetime":
+        text = "an ISO 8601 date or date-time"
+    else:
+        text = ("an integer" if column.type == "integer" else "a number") + _bounds(column)
+    return f"{text}, or null" if column.nullable else text
+
+
+def _bounds(column: Column) -> str:
+    low, high = column.range or (None, None)
+    if low is not None and high is not None:
+        return f" from {low:.15g} to {high:.15g}"
+    if low is not None:
+        return f" of at least {low:.15g}"
+    return f" of at most {high:.15g}" if high is not None else ""
+
+
+def _rule(reason: str) -> str:
+    if reason.startswith("Invalid enum value"):
+        return "category"
+    if re.search(r" [<>]= |out of range", reason):
+        return "range"
+    return "type"
+
+
+class _Loose(msgspec.Struct):
+    rows: list[msgspec.Raw]
+
+
+def _sent(body: bytes, row: int, field: str) -> str:
+    """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
+    try:
+        raw = msgspec.json.decode(body, type=_Loose).rows[row]
+        return bytes(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[field]).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _value(sent: str) -> Any:
+    """A sent value as an error can carry it: a short scalar as it is, all else as the start of its text."""
+    if len(sent) <= SHOWN and not sent.startswith(("[", "{")):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(sent)
+    return sent[:SHOWN] or None
+
+
+def _has_nan(body: bytes) -> bool:
+    return re.search(rb"[\[:,]\s*-?(NaN|Infinity)", body) is not None

@@ -1,0 +1,1 @@
+"""One module a pipeline: wiring that reads as a picture of the graph."""

@@ -1,0 +1,142 @@
+"""What a training run says at the end, as a table and as JSON."""
+
+from pathlib import Path
+from typing import Any
+
+from zenml.models import PipelineRunResponse
+
+from millrace.cleaning import RowCounts
+from millrace.contract import Problem, Strict
+from millrace.errors import UserError
+from millrace.evaluation import Evaluation
+from millrace.metrics import Interval
+from millrace.registry import Registration
+from steps.promote import Promotion
+from steps.train import Leaderboard
+
+
+class Entry(Strict):
+    """One candidate on the leaderboard; seconds of wall time for its cross-validation."""
+
+    candidate: str
+    metric: float
+    std: float
+    seconds: float
+
+
+class Summary(Strict):
+    """The outcome of a training run."""
+
+    run_id: str
+    run_name: str
+    problem: str
+    task: str
+    synthetic: bool
+    metric: str
+    holdout: dict[str, Interval]
+    baseline: dict[str, float]
+    leaderboard: tuple[Entry, ...]
+    model_version: str
+    promoted: bool
+    reason: str
+    champion_before: str | None
+    champion_version: str | None
+    bundle_digest: str
+    bento: str
+    rows: RowCounts
+    seconds: float
+
+
+def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Summary:
+    """Collect the summary from a finished run's artifacts."""
+    leaderboard: Leaderboard = _output(run, "fit_best", "leaderboard")
+    evaluation: Evaluation = _output(run, "evaluate", "evaluation")
+    registration: Registration = _output(run, "register", "registration")
+    promotion: Promotion = _output(run, "promote", "promotion")
+    champion = promotion.champion
+    return Summary(
+        run_id=str(run.id),
+        run_name=run.name,
+        problem=problem.name,
+        task=problem.task,
+        synthetic=problem.synthetic,
+        metric=evaluation.metric_name,
+        holdout=evaluation.metrics,
+        baseline=evaluation.baseline,
+        leaderboard=tuple(
+            Entry(candidate=r.candidate, metric=r.metric, std=r.std, seconds=r.seconds)
+            for r in leaderboard.results
+        ),
+        model_version=registration.version,
+        promoted=promotion.verdict.promote,
+        reason=promotion.verdict.reason,
+        champion_before=promotion.champion_before,
+        champion_version=champion.version if champion else None,
+        bundle_digest=registration.digest,
+        bento=_output(run, "build_bento", "bento"),
+        rows=_output(run, "clean", "row_counts"),
+        seconds=seconds,
+    )
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write the summary as JSON, whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    try:
+        scratch.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise UserError(f"--summary {path}: cannot be written ({error.strerror}).") from None
+
+
+def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
+    """Print the closing table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    title = f"{summary.problem}{' (synthetic data)' if summary.synthetic else ''}: {summary.task}"
+    board = Table(title=f"\n{title}", title_justify="left", title_style="bold")
+    for name in ("candidate", f"{summary.metric}, {len(summary.leaderboard)} compared", "deviation", "seconds"):
+        board.add_column(name, justify="left" if name == "candidate" else "right")
+    for entry in summary.leaderboard:
+        board.add_row(entry.candidate, f"{entry.metric:.4f}", f"{entry.std:.4f}", f"{entry.seconds:.1f}")
+    console.print(board)
+
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, interval in summary.holdout.items():
+        facts.add_row(
+            f"holdout {name}",
+            f"{interval.value:.4f}  ({confidence:.0%} interval {interval.low:.4f} to {interval.high:.4f}; "
+            f"baseline {summary.baseline[name]:.4f})",
+        )
+    rows = summary.rows
+    facts.add_row(
+        "rows",
+        f"{rows.read} read = {rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates",
+    )
+    facts.add_row("model version", summary.model_version)
+    facts.add_row("champion", _champion(summary))
+    facts.add_row("why", summary.reason)
+    facts.add_row("bundle", summary.bundle_digest)
+    facts.add_row("run", f"{summary.run_name}{' (all of it cached)' if cached else ''}, {summary.seconds:.1f} s")
+    console.print(facts)
+
+    where = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    where.add_row("make serve", f"the service, with {summary.bento}" if summary.bento else "needs a champion")
+    where.add_row("make dashboard", "lineage, checks, plots and the model card in ZenML's dashboard")
+    where.add_row("make mlflow", f"runs and versions in MLflow, experiment '{summary.problem}'")
+    console.print("\n[bold]Where to look[/bold]")
+    console.print(where)
+
+
+def _champion(summary: Summary) -> str:
+    before = f"version {summary.champion_before}" if summary.champion_before else "none"
+    after = f"version {summary.champion_version}" if summary.champion_version else "none"
+    return f"{before}, unchanged" if before == after else f"{before} -> {after}"
+
+
+def _output(run: PipelineRunResponse, step: str, name: str) -> Any:
+    return run.steps[step].outputs[name][0].load()

@@ -1,0 +1,113 @@
+"""Training: from a source to a promoted model, packed to serve."""
+
+import time
+from pathlib import Path
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from millrace.contract import Problem
+from millrace.settings import TrainingSettings
+from pipelines.configuration import load_configuration
+from pipelines.launch import launch
+from pipelines.summary import print_summary, summarise, write_summary
+from stacks.environment import home
+from stacks.progress import StepLines
+from steps.assess import evaluate, explain
+from steps.bundle import bundle
+from steps.caching import cache_policy
+from steps.check import check_bronze, check_gold, check_silver
+from steps.ingest import ingest
+from steps.prepare import clean, featurize, split
+from steps.promote import promote
+from steps.register import register
+from steps.serve import build_bento
+from steps.train import CrossValidation, cross_validate, fit_best
+
+
+@pipeline(execution_mode=ExecutionMode.FAIL_FAST, cache_policy=cache_policy())
+def training(problem: Problem, settings: TrainingSettings, source: str, cache: str) -> None:
+    """Train, judge and pack a model of `problem` on the rows of `source`."""
+    bronze = ingest(problem, source, cache)
+    _, _, _ = check_bronze(bronze, problem, min_rows=2 * settings.folds, bad_rows_limit=settings.bad_rows_limit)
+    silver, _, _ = clean(bronze, problem, settings.bad_rows_limit, after="check_bronze")
+    check_silver(silver, problem)
+    training_rows, holdout_rows, record = split(silver, problem, after="check_silver")
+    gold, state = featurize(training_rows, problem)
+    check_gold(gold, state, problem)
+
+    results = [
+        cross_validate(
+            gold,
+            state,
+            problem,
+            CrossValidation(candidate=name, settings=candidate, folds=settings.folds, seed=settings.seed),
+            id=f"cross_validate_{name}",
+            after="check_gold",
+        )
+        for name, candidate in settings.candidates.items()
+    ]
+    model, leaderboard, leaderboard_plot, _ = fit_best(gold, state, problem, settings, results)
+
+    evaluation, scores, evaluation_plots, _ = evaluate(model, holdout_rows, gold, problem, settings)
+    importance, explanation_plots, _ = explain(model, gold, problem, settings)
+    packed = bundle(
+        model,
+        bronze,
+        training_rows,
+        holdout_rows,
+        evaluation,
+        evaluation_plots,
+        importance,
+        explanation_plots,
+        leaderboard,
+        record,
+        settings,
+    )
+    registration = register(
+        packed,
+        training_rows,
+        problem,
+        settings,
+        leaderboard,
+        evaluation,
+        evaluation_plots,
+        explanation_plots,
+        leaderboard_plot,
+    )
+    promotion, _ = promote(registration, holdout_rows, scores, problem, settings)
+    build_bento(promotion)
+
+
+def run(
+    problem: Problem,
+    *,
+    source: str,
+    config: Path,
+    overrides: list[str],
+    use_cache: bool,
+    summary: Path | None,
+    started: float,
+    lines: StepLines,
+) -> None:
+    """Run the pipeline and say what came of it.
+
+    Raises:
+        UserError: for what the user can mend; nothing is then registered.
+    """
+    configuration = load_configuration(config, overrides, TrainingSettings)
+    settings = configuration.settings
+    finished = launch(
+        training,
+        configuration.zenml,
+        use_cache,
+        problem.name,
+        problem=problem,
+        settings=settings,
+        source=source,
+        cache=str(home() / "cache"),
+    )
+    outcome = summarise(finished, problem, time.perf_counter() - started)
+    if summary is not None:
+        write_summary(outcome, summary)
+    print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran)

@@ -1,0 +1,109 @@
+"""The command line: picks a pipeline, a problem and a stack, and reports how it went."""
+
+import argparse
+import gc
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from millrace.errors import UserError, unknown
+from stacks import environment
+
+ROOT = Path(__file__).parent
+CONFIGS = ROOT / "configs"
+PIPELINES = ("training",)
+DEFAULT_PROBLEM = "housing_sample"
+
+
+def main() -> int:
+    """Run one pipeline. Returns 0; 2 for what the user can mend; 1 for a fault of ours."""
+    started = time.perf_counter()
+    arguments = _parser().parse_args()
+    environment.prepare()
+    try:
+        _run(arguments, started)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: stopped; the same command goes on from the finished steps.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        print(f"error: a fault of Millrace, not of yours: {_short(error)}", file=sys.stderr)
+        print(f"The full account is in {_write_account()}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace, started: float) -> None:
+    if arguments.pipeline not in PIPELINES:
+        raise unknown("pipeline", arguments.pipeline, PIPELINES)
+    # Everything cheap that can be wrong is checked before anything slow is imported.
+    from millrace.contract import load_problem
+    from stacks.stack_files import load_stack_file
+
+    problem = load_problem(arguments.problem, CONFIGS / "problems")
+    stack = load_stack_file(arguments.stack, CONFIGS / "stacks")
+    config = arguments.config or CONFIGS / f"{arguments.pipeline}.yaml"
+
+    # Imports make millions of objects that live to the end: collecting among them costs a second.
+    gc.disable()
+    from stacks.start import open_stack
+
+    lines, dead = open_stack(stack)
+    from pipelines import training
+
+    gc.freeze()
+    gc.enable()
+    for name in dead:
+        print(f"  note: the run {name} was killed; it is now marked as failed", file=sys.stderr)
+    training.run(
+        problem,
+        source=arguments.data or problem.source,
+        config=config,
+        overrides=arguments.set,
+        use_cache=not arguments.no_cache,
+        summary=arguments.summary,
+        started=started,
+        lines=lines,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Take a table to a monitored prediction service.",
+        epilog="Problems: configs/problems/. Stacks: configs/stacks/. Start with: make train",
+    )
+    parser.add_argument("--pipeline", required=True, help=f"one of: {', '.join(PIPELINES)}")
+    parser.add_argument("--problem", default=DEFAULT_PROBLEM, help="a name in configs/problems/ (%(default)s)")
+    parser.add_argument("--data", metavar="URI", help="a .csv or .parquet file instead of the problem's source")
+    parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a run configuration (configs/PIPELINE.yaml)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, e.g. seed=7 or candidates.lightgbm.num_leaves=63; KEY=null removes it",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="run every step, also those unchanged")
+    parser.add_argument("--summary", type=Path, metavar="FILE.json", help="also write the summary as JSON")
+    return parser
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def _write_account() -> Path:
+    path = environment.home() / "logs" / f"fault-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Runs whose process was killed: ZenML and MLflow would show them as running for ever.
+
+Each run carries the process that makes it: host, pid and the process' start time. At the next start,
+those of this host whose process is gone are marked as failed.
+"""
+
+import os
+import socket
+from datetime import UTC, datetime
+from typing import Any
+
+OPEN_STATES = ("initializing", "provisioning", "running", "retrying")
+
+
+def this_process() -> dict[str, Any]:
+    """What identifies the running process, for the run's `extra`."""
+    import psutil
+
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+
+
+def mark_dead_runs() -> list[str]:
+    """Mark this host's runs without a living process as failed, and return their names."""
+    from zenml.client import Client
+    from zenml.enums import ExecutionStatus
+    from zenml.models import PipelineRunUpdate, StepRunUpdate
+
+    client = Client()
+    dead = []
+    for state in OPEN_STATES:
+        for run in client.list_pipeline_runs(status=state, size=100, hydrate=True).items:
+            if not _is_dead(run.config.extra.get("process")):
+                continue
+            for step in client.list_run_steps(pipeline_run_id=run.id, size=100).items:
+                if step.status.value in OPEN_STATES:
+                    failed = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=datetime.now(UTC))
+                    client.zen_store.update_run_step(step.id, failed)
+            reason = "its process is gone"
+            update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason=reason)
+            client.zen_store.update_run(run.id, update)
+            dead.append(run.name)
+    return dead
+
+
+def _is_dead(process: Any) -> bool:
+    import psutil
+
+    if not process or process["host"] != socket.gethostname():
+        return False
+    try:
+        # A pid is used again in time; the start time tells the processes apart.
+        return bool(abs(psutil.Process(process["pid"]).create_time() - process["started"]) > 1)
+    except psutil.NoSuchProcess:
+        return True

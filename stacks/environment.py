@@ -1,0 +1,44 @@
+"""The environment of every Millrace process: where state lives, and no telemetry.
+
+Must be set before zenml, mlflow, bentoml or great_expectations is imported. What the user has set
+stays as it is.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def home() -> Path:
+    """The folder of all local state: ZenML's store, MLflow, Bentos, caches, locks."""
+    return Path(os.environ.get("MILLRACE_HOME") or ROOT / ".millrace").absolute()
+
+
+def variables() -> dict[str, str]:
+    """The settings a process starts with."""
+    folder = home()
+    return {
+        "MILLRACE_HOME": str(folder),
+        "ZENML_CONFIG_PATH": str(folder / "zenml"),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        # No telemetry, of any library.
+        "ZENML_ANALYTICS_OPT_IN": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "GX_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        # No chatter: what a user should know, run.py says.
+        "ZENML_LOGGING_VERBOSITY": "INFO",
+        "ZENML_ENABLE_RICH_TRACEBACK": "false",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MPLBACKEND": "agg",
+    }
+
+
+def prepare() -> None:
+    """Set what the user has not set."""
+    for name, value in variables().items():
+        os.environ.setdefault(name, value)
+    Path(os.environ["ZENML_CONFIG_PATH"]).mkdir(parents=True, exist_ok=True)
+    Path(os.environ["BENTOML_HOME"]).mkdir(parents=True, exist_ok=True)

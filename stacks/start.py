@@ -1,0 +1,42 @@
+"""Opening ZenML for a run: the store, the stack for this process alone, and what died before."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from stacks import environment, quickstart
+from stacks.dead_runs import mark_dead_runs
+from stacks.progress import StepLines, show_steps
+from stacks.stack_files import StackFile, register_stack
+
+
+def open_stack(stack: StackFile) -> tuple[StepLines, list[str]]:
+    """Make `stack` this process' active stack; return the progress lines and runs found dead.
+
+    The user's own active stack stays what it is: only an environment variable of this process says
+    otherwise. The lock is for first starts: two processes that create the store at once fail with
+    "database has never been migrated".
+    """
+    quickstart.apply()
+    folder = Path(os.environ["ZENML_CONFIG_PATH"])
+    with FileLock(folder / "millrace-start.lock"):
+        _quiet()
+        from zenml.client import Client
+        from zenml.utils import source_utils
+
+        lines = show_steps()
+        if not any(folder.rglob("zenml.db")):
+            print("First start: setting up the local ZenML store, about ten seconds.", file=sys.stderr)
+        source_utils.set_custom_source_root(str(environment.ROOT))
+        _ = Client().zen_store
+        os.environ["ZENML_ACTIVE_STACK_ID"] = register_stack(stack)
+        return lines, mark_dead_runs()
+
+
+def _quiet() -> None:
+    """Silence loggers that talk to developers of the library, not to its users."""
+    for name in ("alembic", "sqlalchemy", "great_expectations", "bentoml", "mlflow", "shap", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Thin ZenML adapters, one module a stage, around calls into millrace."""

@@ -1,0 +1,82 @@
+"""The trained model and all that is known of it, as one folder."""
+
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from zenml import get_step_context, step
+
+from millrace.bundle import Bundle, FittedModel
+from millrace.digests import table_digest
+from millrace.evaluation import Evaluation
+from millrace.explanation import Importance
+from millrace.packing import Training, pack
+from millrace.settings import TrainingSettings
+from millrace.splitting import SplitRecord
+from steps.materializers import BundleMaterializer, Plots
+from steps.train import Leaderboard
+
+LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
+
+
+@step(output_materializers=BundleMaterializer)
+def bundle(
+    model: FittedModel,
+    bronze: pd.DataFrame,
+    training_rows: pd.DataFrame,
+    holdout_rows: pd.DataFrame,
+    evaluation: Evaluation,
+    evaluation_plots: Plots,
+    importance: list[Importance],
+    explanation_plots: Plots,
+    leaderboard: Leaderboard,
+    split: SplitRecord,
+    settings: TrainingSettings,
+) -> Annotated[Bundle, "bundle"]:
+    """Pack and seal the bundle."""
+    digest = table_digest(bronze)
+    training = Training(
+        fitted=model,
+        training_rows=training_rows,
+        holdout_rows=holdout_rows,
+        evaluation=evaluation,
+        leaderboard=leaderboard.results,
+        importance=importance,
+        split=split,
+        plots={**evaluation_plots, "importance": explanation_plots["importance"]},
+        data_digest=digest,
+        confidence=settings.confidence,
+    )
+    # ZenML stores the folder after this function has returned, so the system cleans it up, not we.
+    folder = Path(tempfile.mkdtemp(prefix="bundle-"))
+    origin = get_step_context().inputs["bronze"][0].run_metadata["origin"]
+    provenance = _provenance(settings, {"origin": origin, "digest": digest, "rows": len(bronze)})
+    sealed = pack(folder, training, provenance, settings.reference_rows, settings.seed)
+    return Bundle(folder=folder, digest=sealed, fitted=model)
+
+
+def _provenance(settings: TrainingSettings, data: dict[str, Any]) -> dict[str, Any]:
+    run = get_step_context().pipeline_run
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_revision": git_revision(),
+        "run": {"id": str(run.id), "name": run.name},
+        "data": data,
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json"),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def git_revision() -> str | None:
+    """The commit of the code, marked where files differ from it; None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

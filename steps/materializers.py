@@ -1,0 +1,115 @@
+"""How artifacts are stored: Parquet for tables, plain files for models and bundles, PNG for plots.
+
+ZenML's own choices would be gzip Parquet with full statistics for tables and cloudpickle for the rest.
+Each materializer gives a content hash, so the cache follows what is in an artifact and not which run
+made it.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from zenml.enums import ArtifactType, VisualizationType
+from zenml.materializers.base_materializer import BaseMaterializer
+from zenml.utils import io_utils
+
+from millrace.bundle import CARD, Bundle, FittedModel, load_bundle, verify
+from millrace.digests import table_digest
+
+TABLE = "table.parquet"
+
+
+class Plots(dict[str, bytes]):
+    """PNG images by name."""
+
+
+class TableMaterializer(BaseMaterializer):
+    """DataFrames as zstd Parquet."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (pd.DataFrame,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def save(self, data: pd.DataFrame) -> None:
+        with self.artifact_store.open(f"{self.uri}/{TABLE}", "wb") as file:
+            data.to_parquet(file, compression="zstd", index=False)
+
+    def load(self, data_type: type[Any]) -> pd.DataFrame:  # noqa: ARG002
+        with self.artifact_store.open(f"{self.uri}/{TABLE}", "rb") as file:
+            return pd.read_parquet(file)
+
+    def compute_content_hash(self, data: pd.DataFrame) -> str:
+        return table_digest(data)
+
+    def extract_metadata(self, data: pd.DataFrame) -> dict[str, Any]:
+        return {"rows": len(data), "columns": len(data.columns), "digest": table_digest(data)}
+
+
+class PlotsMaterializer(BaseMaterializer):
+    """PNG files, shown by the dashboard."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (Plots,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def save(self, data: Plots) -> None:
+        for name, png in data.items():
+            with self.artifact_store.open(f"{self.uri}/{name}.png", "wb") as file:
+                file.write(png)
+
+    def load(self, data_type: type[Any]) -> Plots:  # noqa: ARG002
+        plots = Plots()
+        for name in sorted(str(entry) for entry in self.artifact_store.listdir(self.uri)):
+            with self.artifact_store.open(f"{self.uri}/{name}", "rb") as file:
+                plots[name.removesuffix(".png")] = file.read()
+        return plots
+
+    def save_visualizations(self, data: Plots) -> dict[str, VisualizationType]:
+        return {f"{self.uri}/{name}.png": VisualizationType.IMAGE for name in data}
+
+    def compute_content_hash(self, data: Plots) -> str:
+        digest = hashlib.sha256()
+        for name, png in sorted(data.items()):
+            digest.update(f"{name}\0{len(png)}\0".encode() + png)
+        return digest.hexdigest()
+
+
+class FittedModelMaterializer(BaseMaterializer):
+    """A fitted model as the plain files its bundle will hold."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (FittedModel,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+    def save(self, data: FittedModel) -> None:
+        with self.get_temporary_directory(delete_at_exit=True) as folder:
+            data.save(Path(folder))
+            io_utils.copy_dir(folder, self.uri)
+
+    def load(self, data_type: type[Any]) -> FittedModel:  # noqa: ARG002
+        with self.get_temporary_directory(delete_at_exit=True) as folder:
+            io_utils.copy_dir(self.uri, folder, overwrite=True)
+            return FittedModel.load(Path(folder))
+
+
+class BundleMaterializer(BaseMaterializer):
+    """The bundle's folder, byte for byte."""
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (Bundle,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
+
+    def save(self, data: Bundle) -> None:
+        verify(data.folder)
+        io_utils.copy_dir(str(data.folder), self.uri)
+
+    def load(self, data_type: type[Any]) -> Bundle:  # noqa: ARG002
+        with self.get_temporary_directory(delete_at_exit=False) as folder:
+            io_utils.copy_dir(self.uri, folder)
+            return load_bundle(Path(folder))
+
+    def save_visualizations(self, data: Bundle) -> dict[str, VisualizationType]:  # noqa: ARG002
+        return {f"{self.uri}/{CARD}": VisualizationType.HTML}
+
+    def compute_content_hash(self, data: Bundle) -> str:
+        return data.digest
+
+    def extract_metadata(self, data: Bundle) -> dict[str, Any]:
+        return {"digest": data.digest}

@@ -1,0 +1,51 @@
+"""ZenML's Model Control Plane, kept in agreement with the registry's aliases.
+
+MLflow's aliases are written first and are the truth; this copies them. It runs at every promotion
+step, so a crash between the two writes is mended by the next run.
+"""
+
+from contextlib import suppress
+from uuid import UUID
+
+from zenml.client import Client
+from zenml.enums import ModelStages
+from zenml.exceptions import EntityExistsError
+from zenml.model.utils import link_artifact_version_to_model_version
+
+from millrace.registry import CHALLENGER, CHAMPION, Registry
+
+STAGES = {CHAMPION: ModelStages.PRODUCTION, CHALLENGER: ModelStages.STAGING}
+
+
+def link_version(name: str, version: str, digest: str, bundle_artifact: UUID) -> None:
+    """Make sure that ZenML has a model version for a registry version, linked to its bundle."""
+    client = Client()
+    with suppress(EntityExistsError):
+        client.create_model(name)
+    with suppress(EntityExistsError):
+        client.create_model_version(name, name=zenml_version(version), description=f"bundle {digest}")
+    link_artifact_version_to_model_version(
+        client.get_artifact_version(bundle_artifact), client.get_model_version(name, zenml_version(version))
+    )
+
+
+def zenml_version(version: str) -> str:
+    """ZenML's name for a registry version; it keeps bare numbers for itself."""
+    return f"v{version}"
+
+
+def agree_with_registry(registry: Registry) -> None:
+    """Give every ZenML model version of a problem the stage that the registry's aliases say."""
+    client = Client()
+    wanted = {}
+    for alias, stage in STAGES.items():
+        aliased = registry.with_alias(alias)
+        if aliased is not None:
+            wanted[zenml_version(aliased.version)] = stage
+    for version in client.list_model_versions(model_name_or_id=registry.name, size=1000).items:
+        stage = wanted.get(version.name)
+        if stage is not None and version.stage != stage.value:
+            # Forced: whichever version held the stage before is archived.
+            client.update_model_version(registry.name, version.id, stage=stage, force=True)
+        elif stage is None and version.stage in (ModelStages.PRODUCTION.value, ModelStages.STAGING.value):
+            client.update_model_version(registry.name, version.id, stage=ModelStages.ARCHIVED)

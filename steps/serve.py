@@ -1,0 +1,23 @@
+"""The champion as a BentoML model and a built Bento."""
+
+from typing import Annotated
+
+from zenml import step
+
+from millrace.registry import Registry
+from steps.promote import Promotion
+from steps.register import tracking_uri
+
+
+# Never cached: it is quick when the Bento is there, and the store may have been emptied.
+@step(enable_cache=False)
+def build_bento(promotion: Promotion) -> Annotated[str, "bento"]:
+    """Store the champion's bundle and build its Bento, unless both exist; returns the Bento's tag."""
+    from bentos.build import build_bento as build
+    from bentos.build import store_model
+
+    champion = promotion.champion
+    if champion is None:
+        return ""
+    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version)
+    return build(store_model(folder, champion.name, champion.digest))
