@@ -16,10 +16,10 @@ PIPELINES = ("training",)
 DEFAULT_PROBLEM = "housing_sample"
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one pipeline. Returns 0; 2 for what the user can mend; 1 for a fault of ours."""
     started = time.perf_counter()
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(argv)
     environment.prepare()
     try:
         _run(arguments, started)
@@ -40,6 +40,8 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.pipeline not in PIPELINES:
         raise unknown("pipeline", arguments.pipeline, PIPELINES)
     # Everything cheap that can be wrong is checked before anything slow is imported.
+    if arguments.summary and not arguments.summary.absolute().parent.is_dir():
+        raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
     from millrace.contract import load_problem
     from stacks.stack_files import load_stack_file
 

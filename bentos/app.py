@@ -1,5 +1,7 @@
 """The service's HTTP: three paths around a bundle, and one form for every error (RFC 9457)."""
 
+import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,8 +16,10 @@ from starlette.routing import Route
 from millrace.bundle import METRICS, PROVENANCE, Bundle
 from millrace.requests import InvalidRequest, RequestReader, write
 
+log = logging.getLogger(__name__)
+# In bytes.
 BODY_LIMIT = 16 * 2**20
-# Bytes; some hundred rows. Answering that takes less than what a thread switch may cost the others.
+# A larger body, of more than some hundred rows, is answered in a thread, so that others need not wait.
 INLINE_LIMIT = 16 * 2**10
 
 
@@ -31,8 +35,14 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
     model = {"name": facts["name"], "version": facts["version"], "digest": bundle.digest}
 
     def answer(body: bytes) -> bytes:
-        predictions = bundle.fitted.predict(reader.read(body))
-        return msgspec.json.encode({"predictions": write(bundle.problem, predictions), "model": model})
+        try:
+            predictions = bundle.fitted.predict(reader.read(body))
+            return msgspec.json.encode({"predictions": write(bundle.problem, predictions), "model": model})
+        except InvalidRequest:
+            raise
+        except Exception:
+            log.exception("A request failed.")
+            raise HTTPException(500, "The service failed at this request; its log says why.") from None
 
     async def predict(request: Request) -> Response:
         body = await _body(request)
@@ -45,12 +55,7 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
             Route("/v1/model", _constant({**model, **_about(bundle)})),
             Route("/v1/schema", _constant(reader.schema())),
         ],
-        exception_handlers={
-            InvalidRequest: _invalid,
-            HTTPException: _refused,
-            # Starlette raises the exception again after this answer, and the server logs it.
-            Exception: _failed,
-        },
+        exception_handlers={InvalidRequest: _invalid, HTTPException: _refused},
     )
 
 
@@ -67,7 +72,7 @@ def _about(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _constant(content: Any) -> Any:
+def _constant(content: Any) -> Callable[[Request], Awaitable[Response]]:
     encoded = msgspec.json.encode(content)
 
     async def get(_: Request) -> Response:
@@ -106,10 +111,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         detail = f"'{request.url.path}' takes {(error.headers or {})['Allow']}, not {request.method}."
     return _problem(error.status_code, detail, error.headers)
-
-
-async def _failed(_request: Request, _error: Exception) -> Response:
-    return _problem(500, "The service failed at this request; its log says why.")
 
 
 def _problem(status: int, detail: str, headers: Any = None, **more: Any) -> Response:

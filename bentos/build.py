@@ -21,6 +21,8 @@ REQUIREMENTS = Path("requirements", "serve.txt")
 SERVICE = "bentos.service"
 # The bundle's folder in a BentoML model, beside BentoML's own model.yaml.
 BUNDLE = "bundle"
+# The file in which BentoML keeps the latest version's name, beside the versions.
+LATEST = "latest"
 
 
 def store_model(bundle_folder: Path, name: str, digest: str) -> str:
@@ -46,46 +48,51 @@ def store_model(bundle_folder: Path, name: str, digest: str) -> str:
 
 
 def build_bento(model_tag: str) -> str:
-    """Build the Bento that serves a BentoML model, under the same tag, and return the tag.
+    """Build the Bento that serves a BentoML model, unless it is there, and make it the latest.
 
-    A new Bento is the latest. One that is there already is left alone, see `make_latest`.
+    The Bento has the model's tag, which is returned.
     """
     import bentoml
     from bentoml._internal.bento import BentoStore
 
     tag = bentoml.Tag.from_str(model_tag)
     target = _home() / "bentos" / tag.path()
-    if target.is_dir():
-        return model_tag
-    # The build imports the service, and an import before this one was for another model.
-    sys.modules.pop(SERVICE, None)
-    # BentoML does not go back to the folder it came from when the service cannot be imported.
-    with _scratch() as scratch, contextlib.chdir(ROOT):
-        bentoml.build(
-            f"{SERVICE}:Prediction",
-            name=tag.name,
-            version=tag.version,
-            description=f"Predictions of {tag.name}, version {tag.version}, over HTTP.\n",
-            args={"model": model_tag},
-            build_ctx=str(_context(scratch / "context")),
-            python={"requirements_txt": str(REQUIREMENTS), "lock_packages": False},
-            _bento_store=BentoStore(scratch),
-        )
-        _move_in(scratch / tag.path(), target)
+    if not target.is_dir():
+        # The build imports the service, and an import before this one was for another model.
+        sys.modules.pop(SERVICE, None)
+        # When the service cannot be imported, BentoML does not go back to the folder it came from.
+        with _scratch() as scratch, contextlib.chdir(ROOT):
+            bento = bentoml.build(
+                f"{SERVICE}:Prediction",
+                name=tag.name,
+                version=tag.version,
+                description=f"Predictions of {tag.name}, version {tag.version}, over HTTP.\n",
+                args={"model": model_tag},
+                build_ctx=str(_context(scratch / "context")),
+                python={"lock_packages": False},
+                _bento_store=BentoStore(scratch),
+            )
+            # The image installs from this file. Given the lock, BentoML would parse its thousands of
+            # hashes twice, and copy them into bento.yaml, which every start reads.
+            shutil.copy(ROOT / REQUIREMENTS, Path(bento.path) / "env" / "python" / "requirements.txt")
+            _move_in(scratch / tag.path(), target)
+    make_latest(model_tag)
     return model_tag
 
 
 def make_latest(bento_tag: str) -> None:
     """Let `bentoml serve NAME:latest` serve this Bento, though newer ones may be there.
 
-    BentoML keeps the latest version's name in a file beside the versions.
-
     Raises:
         bentoml.exceptions.NotFound: there is no such Bento.
     """
     import bentoml
 
-    _point_latest_at(Path(bentoml.bentos.get(bento_tag).path))
+    version = Path(bentoml.bentos.get(bento_tag).path)
+    # BentoML has no call for this.
+    new = version.with_name(f"{LATEST}.{os.getpid()}")
+    new.write_text(version.name)
+    new.replace(version.with_name(LATEST))
 
 
 def _home() -> Path:
@@ -111,21 +118,13 @@ def _context(folder: Path) -> Path:
     """What goes into a Bento, and nothing else: BentoML would read through the whole repository."""
     for name in PACKED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / REQUIREMENTS).parent.mkdir()
-    shutil.copy(ROOT / REQUIREMENTS, folder / REQUIREMENTS)
     return folder
 
 
 def _move_in(item: Path, target: Path) -> None:
-    """Put a finished model or Bento in its place in the store, as the latest."""
+    """Put a finished model or Bento in its place, instead of a damaged one if there is one."""
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     item.rename(target)
-    _point_latest_at(target)
-
-
-def _point_latest_at(version: Path) -> None:
-    pointer = version.with_name("latest")
-    new = version.with_name(f"latest.{os.getpid()}")
-    new.write_text(version.name)
-    new.replace(pointer)
+    # BentoML looks for the newest when this is gone.
+    target.with_name(LATEST).unlink(missing_ok=True)

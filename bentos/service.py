@@ -30,8 +30,9 @@ def _load(tag: str) -> Bundle:
         raise BentoMLException(str(error)) from None
 
 
-tag = bentoml.Tag.from_taglike(bentoml.use_arguments(Arguments).model)
-app = make_app(_load(str(tag)), {"name": tag.name, "version": tag.version})
+tag = bentoml.use_arguments(Arguments).model
+name, _, version = tag.partition(":")
+app = make_app(_load(tag), {"name": name, "version": version})
 
 
 @bentoml.service(

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import ValidationError
-
 from millrace.contract import Problem, Strict, parse_problem
 from millrace.digests import file_digest
 from millrace.errors import UserError
@@ -103,7 +101,7 @@ def seal(folder: Path) -> str:
     """Write the manifest of a finished bundle folder and return its digest."""
     files = {path: file_digest(folder / path) for path in _listing(folder) if path not in (MANIFEST, PROVENANCE)}
     manifest = Manifest(format=FORMAT, files=files, provenance=file_digest(folder / PROVENANCE))
-    write_json(folder / MANIFEST, manifest.model_dump())
+    (folder / MANIFEST).write_bytes(_canonical(manifest))
     return manifest.digest
 
 
@@ -117,7 +115,9 @@ def verify(folder: Path) -> str:
         raise UserError(f"{folder}: is not a bundle, it has no {MANIFEST}.")
     try:
         manifest = Manifest.model_validate(read_json(folder / MANIFEST))
-    except (ValidationError, ValueError):
+        if (folder / MANIFEST).read_bytes() != _canonical(manifest):
+            raise ValueError("not as `seal` writes it")
+    except ValueError:
         raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
     if manifest.format != FORMAT:
         raise UserError(f"{folder}: bundle format {manifest.format} is not {FORMAT}; train the model again.")
@@ -161,6 +161,10 @@ def to_json(data: Any) -> bytes:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_bytes())
+
+
+def _canonical(manifest: Manifest) -> bytes:
+    return to_json(manifest.model_dump()) + b"\n"
 
 
 def _listing(folder: Path) -> list[str]:

@@ -20,6 +20,7 @@ from millrace.errors import UserError, nearest
 UNREADABLE = "_unreadable"
 # Text that stands for an empty cell, unless the contract lists it as a category.
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+TEXT_ALIKE = (pa.types.is_null, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string_view)
 BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True} | {
     "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False
 }  # fmt: skip
@@ -56,7 +57,7 @@ def _plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The column without dictionary encoding; text stripped, and null where it stands for an empty cell."""
     if pa.types.is_dictionary(given.type):
         given = given.cast(given.type.value_type)
-    if pa.types.is_null(given.type) or pa.types.is_binary(given.type) or pa.types.is_large_binary(given.type):
+    if any(holds(given.type) for holds in TEXT_ALIKE):
         given = given.cast(pa.large_string())
     if not _is_text(given.type):
         return given
@@ -76,6 +77,8 @@ def _cast_column(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
     if column.type == "datetime":
         return _moments(given)
     text = _as_text(given)
+    if column.type == "id":
+        return text
     # A null elsewhere in a column makes some programs write the category "1" as "1.0".
     whole = text.str.removesuffix(".0")
     known = text.isin(column.categories) | ~whole.isin(column.categories)
@@ -139,7 +142,7 @@ def _whole(value: float) -> str:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _article(kind: str) -> str:

@@ -1,5 +1,6 @@
 """Silver: the rows that keep the contract. The others go to quarantine, each with its reasons."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from millrace.contract import NUMERIC, Column, Problem, Strict
 from millrace.errors import UserError
 
 REASON = "_reason"
+# The largest number up to which float64 holds every integer.
+EXACT = 2**53
 
 
 class RowCounts(Strict):
@@ -67,26 +70,30 @@ def row_faults(bronze: pd.DataFrame, problem: Problem) -> "pd.Series[str]":
     """What is wrong with each row, as text; empty where nothing is."""
     faults = bronze[UNREADABLE].fillna("").astype(object)
     for name, column in problem.columns.items():
-        for broken, what in _column_faults(bronze[name], name, column):
-            # A cell that could not be read is null because of that; one reason is enough.
-            new = broken & ~faults.str.contains(f"{name}: ", regex=False).to_numpy()
-            faults[new] = faults[new] + np.where(faults[new] == "", "", "; ") + f"{name}: {what}"
+        # A cell that could not be read is null because of that; one reason is enough.
+        told = faults.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy()
+        for broken, what in _column_faults(bronze[name], column):
+            _add(faults, broken & ~told, f"{name}: {what}")
     if problem.key:
-        keys = bronze[[*problem.columns]].drop_duplicates()[problem.key]
+        keys = bronze[[*problem.columns]].drop_duplicates()[problem.key].dropna()
         clashing = bronze[problem.key].isin(keys[keys.duplicated(keep=False)]).to_numpy()
-        faults[clashing] = faults[clashing] + f"{problem.key}: several different rows have this key"
+        _add(faults, clashing, f"{problem.key}: several different rows have this key")
     return faults
 
 
-def _column_faults(
-    values: "pd.Series[Any]", name: str, column: Column
-) -> list[tuple[NDArray[np.bool_], str]]:
+def _add(faults: "pd.Series[str]", rows: NDArray[np.bool_], what: str) -> None:
+    faults[rows] = faults[rows] + np.where(faults[rows] == "", "", "; ") + what
+
+
+def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[NDArray[np.bool_], str]]:
     missing = values.isna().to_numpy()
     faults = [] if column.nullable else [(missing, "missing")]
     if column.type in NUMERIC:
         numbers = values.to_numpy(dtype=np.float64)
         infinite = np.isinf(numbers)
         faults.append((infinite, "infinite"))
+        if column.type == "integer":
+            faults.append(((np.abs(numbers) > EXACT) & ~infinite, "too large to be exact"))
         low, high = column.range or (None, None)
         if low is not None:
             faults.append(((numbers < low) & ~infinite, f"below {low:g}"))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from millrace.errors import UserError, unknown
 from millrace.yaml_files import read_model
@@ -17,6 +17,9 @@ from millrace.yaml_files import read_model
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
 Task = Literal["regression", "binary", "multiclass"]
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})
+# Columns that Millrace adds to tables, and the start of those with class probabilities.
+OWN_COLUMNS = frozenset({"_unreadable", "_reason", "_target", "_prediction"})
+OWN_PREFIX = "_probability_"
 
 
 class Strict(BaseModel):
@@ -35,7 +38,7 @@ class Column(Strict):
     type: ColumnType
     unit: str = ""
     meaning: str = ""
-    range: tuple[float | None, float | None] | None = None
+    range: tuple[FiniteFloat | None, FiniteFloat | None] | None = None
     nullable: bool = False
     categories: tuple[str, ...] = ()
 
@@ -53,6 +56,8 @@ class Column(Strict):
             raise ValueError(f"'categories' is for category columns, not {self.type}")
         if len(set(self.categories)) < len(self.categories):
             raise ValueError("'categories' names a value twice")
+        if any(not value or value != value.strip() for value in self.categories):
+            raise ValueError("'categories' are not empty and have no space around them")
         return self
 
 
@@ -90,6 +95,11 @@ class Problem(Strict):
     def _consistent(self) -> Problem:
         if self.target.name in self.features:
             raise ValueError(f"the target '{self.target.name}' is also listed as a feature")
+        own = [name for name in self.columns if name in OWN_COLUMNS or name.startswith(OWN_PREFIX)]
+        if own:
+            raise ValueError(f"'{own[0]}' is a name that Millrace uses itself; rename the column")
+        if self.target.nullable:
+            raise ValueError("a target cannot be nullable: a row without it teaches nothing")
         if self.key is not None and self.key not in self.features:
             raise ValueError(str(unknown("key column", self.key, self.features)))
         if not self.inputs:

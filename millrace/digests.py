@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,9 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _column_hashes(column: "pd.Series[object]") -> NDArray[np.uint64]:
+def _column_hashes(column: "pd.Series[Any]") -> NDArray[np.uint64]:
+    if column.dtype == np.float64:
+        # Equal numbers have equal hashes: no minus zero, and one NaN of the many there are.
+        column = (column + 0.0).where(column.notna())
     hashes = pd.util.hash_pandas_object(column, index=False)
     return hashes.to_numpy(dtype=np.uint64)

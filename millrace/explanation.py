@@ -16,7 +16,7 @@ from millrace.features import Matrix
 from millrace.metrics import Floats
 from millrace.models import Model
 from millrace.models.boosting import LightGBMModel
-from millrace.models.forest import RandomForestModel
+from millrace.models.forest import RandomForestModel, readable
 from millrace.models.linear import LinearModel
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def _forest(model: RandomForestModel, matrix: Matrix) -> tuple[Floats, Floats]:
     import shap
 
     explainer = shap.TreeExplainer(model.forest)
-    values = np.asarray(explainer.shap_values(model.state.fill(matrix), check_additivity=False))
+    filled = readable(matrix, model.state)
+    values = np.asarray(explainer.shap_values(filled, check_additivity=False))
     base = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
     if values.ndim == 2:
         return values[:, :, None], base

@@ -33,8 +33,9 @@ def explanation_plots(contributions: Contributions, problem: Problem) -> dict[st
 
     # One output of several: the first class, named in the titles.
     several = contributions.values.shape[2] > 1
-    of = f" for class '{problem.classes[0]}'" if several else ""
+    of = _label(f" for class '{problem.classes[0]}'") if several else ""
     values = contributions.for_output(0)
+    values.feature_names = [_label(name) for name in contributions.names]
     plots = {"importance": _importance(contributions)}
     plots["beeswarm"] = _drawn_by_shap(
         lambda: shap.plots.beeswarm(values, show=False), f"Contributions{of}, a dot per row"
@@ -43,7 +44,7 @@ def explanation_plots(contributions: Contributions, problem: Problem) -> dict[st
         position = contributions.names.index(item.feature)
         plots[f"dependence_{position}"] = _drawn_by_shap(
             lambda position=position: shap.plots.scatter(values[:, position], show=False),
-            f"{item.feature}: contribution{of} by value",
+            f"{_label(item.feature)}: contribution{of} by value",
         )
     plots["waterfall"] = _drawn_by_shap(
         lambda: shap.plots.waterfall(values[0], show=False), f"One row, from average to prediction{of}"
@@ -65,11 +66,11 @@ def comparison_plot(results: list[Any], metric: str) -> bytes:
 
 def _residuals(target: Floats, predicted: Floats, problem: Problem) -> bytes:
     figure, (left, right) = _figure(10, 4.2, columns=2)
-    unit = f" ({problem.target.unit})" if problem.target.unit else ""
+    unit = f" ({_label(problem.target.unit)})" if problem.target.unit else ""
     shades = left.hexbin(target, predicted, gridsize=45, bins="log", mincnt=1, cmap="Blues")
     low, high = min(target.min(), predicted.min()), max(target.max(), predicted.max())
     left.plot([low, high], [low, high], color=ORANGE, linewidth=1.2, label="perfect")
-    left.set_xlabel(f"actual {problem.target.name}{unit}")
+    left.set_xlabel(f"actual {_label(problem.target.name)}{unit}")
     left.set_ylabel(f"predicted{unit}")
     left.legend(loc="upper left", frameon=False)
     figure.colorbar(shades, ax=left, label="rows (log scale)")
@@ -90,7 +91,7 @@ def _calibration(target: Floats, predicted: Floats, problem: Problem) -> bytes:
         used = [b for b in range(BINS) if (bins == b).any()]
         said = [chance[bins == b].mean() for b in used]
         true = [(target[bins == b] == position).mean() for b in used]
-        axes.plot(said, true, "o-", markersize=4, label=problem.classes[position])
+        axes.plot(said, true, "o-", markersize=4, label=_label(problem.classes[position]))
     axes.set_xlabel("predicted probability")
     axes.set_ylabel("share that was so")
     axes.legend(frameon=False)
@@ -107,8 +108,9 @@ def _confusion(target: Floats, predicted: Floats, problem: Problem) -> bytes:
     for (row, column), count in np.ndenumerate(counts):
         shade = "white" if count > counts.max() / 2 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=shade)
-    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    names = [_label(name) for name in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(classes)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     return _png(figure)
@@ -117,10 +119,15 @@ def _confusion(target: Floats, predicted: Floats, problem: Problem) -> bytes:
 def _importance(contributions: Contributions) -> bytes:
     items = contributions.importance[:20][::-1]
     figure, axes = _figure(6.4, 1 + 0.32 * len(items))
-    axes.barh([item.feature for item in items], [item.value for item in items], color=BLUE)
+    axes.barh([_label(item.feature) for item in items], [item.value for item in items], color=BLUE)
     axes.set_xlabel("mean absolute contribution")
     axes.grid(axis="x", alpha=0.3)
     return _png(figure)
+
+
+def _label(text: str) -> str:
+    """Text for matplotlib, which takes what stands between dollar signs for a formula."""
+    return text.replace("$", r"\$")
 
 
 def _drawn_by_shap(draw: Any, title: str) -> bytes:

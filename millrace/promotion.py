@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from millrace.bundle import SPLIT, Bundle
-from millrace.contract import Problem, Strict, Task
+from millrace.contract import NUMERIC, Problem, Strict, Task
 from millrace.metrics import LOWER_IS_BETTER, METRICS, PRIMARY, Floats, Interval, resample
 from millrace.splitting import SplitRecord
 
@@ -78,6 +78,12 @@ def against_champion(
     if missing:
         reason = f"{name}, needs the column '{missing[0]}', which this table lacks; a person must decide"
         return Verdict(promote=False, reason=reason, metric=metric)
+    for column, was in theirs.columns.items():
+        now = problem.columns[column].type
+        if now != was.type and not {now, was.type} <= NUMERIC:
+            # Its split record hashes the values as it reads them, so it would not know its own rows.
+            reason = f"{name}, reads the column '{column}' as {was.type}, not as {now}; a person must decide"
+            return Verdict(promote=False, reason=reason, metric=metric)
     unseen = SplitRecord.model_validate(champion.read(SPLIT)).held_out(holdout, theirs)
     if unseen.sum() < MIN_SHARED_ROWS:
         reason = f"only {unseen.sum()} holdout rows are unknown to {name}, too; {MIN_SHARED_ROWS} are needed to judge"
@@ -111,7 +117,7 @@ def _judge(
     reason = (
         f"{name} {ours:.4f} against {theirs:.4f} of {rival_name} on the same {len(target)} holdout rows: "
         f"better in {wins:.1%} of {rule.resamples} resamples, {'at least' if promote else 'less than'} the "
-        f"{rule.confidence:.0%} asked for"
+        f"{rule.confidence * 100:g}% asked for"
     )
     return Verdict(
         promote=promote,

@@ -28,7 +28,8 @@ DTYPES = {
     "integer": "float64",
     "category": "str",
     "id": "str",
-    "boolean": "boolean",
+    # What Great Expectations calls pandas' nullable booleans.
+    "boolean": "bool",
     "datetime": "datetime64",
 }
 
@@ -164,9 +165,14 @@ def leakage_suite(state: FeatureState) -> Suite:
 
 
 def leakage_table(gold: pd.DataFrame) -> pd.DataFrame:
-    """Each feature's absolute Spearman correlation with the target, as one row."""
-    ranks = gold.rank()
-    return ranks.drop(columns=GOLD_TARGET).corrwith(ranks[GOLD_TARGET]).abs().to_frame().T
+    """Each feature's absolute Spearman correlation with the target, as one row.
+
+    It is taken over the rows where the feature is known; a feature that does not vary has none, so 0.
+    """
+    features = gold.drop(columns=GOLD_TARGET)
+    varying = features.loc[:, features.nunique() > 1]
+    correlations = varying.corrwith(gold[GOLD_TARGET], method="spearman").abs()
+    return correlations.reindex(features.columns).fillna(0.0).to_frame().T
 
 
 def run_suite(table: pd.DataFrame, suite: Suite, name: str) -> list[Check]:

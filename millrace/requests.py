@@ -18,7 +18,7 @@ from millrace.contract import Column, Problem
 from millrace.errors import UserError, nearest
 
 MAX_ROWS = 10_000
-# Characters of a sent value, and categories, that an error repeats.
+# How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10
 FORM = '{"rows": [{...}, ...]}'
@@ -104,7 +104,7 @@ class RequestReader:
         return self._field_fault(row, found["field"], reason, body)
 
     def _row_fault(self, row: int, reason: str) -> InvalidRequest:
-        name = reason.partition("`")[2].removesuffix("`")
+        name = reason.partition("`")[2].removesuffix("`")[:SHOWN]
         if "unknown field" in reason:
             message = f"Row {row}: there is no field '{name}'.{nearest(name, self.problem.features)}"
             return InvalidRequest(message, "unknown", row=row, field=name)

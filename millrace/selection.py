@@ -48,6 +48,11 @@ def make_folds(rows: TrainingRows, folds: int, seed: int) -> list[tuple[NDArray[
     count = len(rows.target)
     if rows.task != "regression":
         count = int(np.bincount(rows.target.astype(int), minlength=rows.classes).min())
+    if count < 2 and rows.task != "regression":
+        raise UserError(
+            f"The smallest class has {count} training rows; at least 2 of each are needed. Bring more rows "
+            "or take the class out of the contract."
+        )
     if count < folds:
         what = "training rows" if rows.task == "regression" else "training rows in the smallest class"
         raise UserError(

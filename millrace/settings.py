@@ -11,7 +11,7 @@ from millrace.models import CandidateSettings
 class TrainingSettings(Strict):
     """Knobs of the training pipeline; the problem itself is in the contract."""
 
-    seed: int = Field(0, ge=0, description="seed of folds, models, samples and bootstraps")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of folds, models, samples and bootstraps")
     folds: int = Field(5, ge=2, le=20)
     candidates: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], CandidateSettings]
     bad_rows_limit: float = Field(0.05, ge=0, lt=1, description="share of bad rows that stops the run")

@@ -26,8 +26,9 @@ class SplitRecord(Strict):
 
     def held_out(self, table: pd.DataFrame, problem: Problem) -> NDArray[np.bool_]:
         """Which rows of a typed table this rule holds out: [rows]."""
-        limits = _strata(table, problem).map(self.thresholds).fillna(0).to_numpy(dtype=np.uint64)
-        return np.asarray(_hashes(table, problem, self.seed) < limits)
+        # Not Series.map: beside a class without a threshold it would round the others to floats.
+        limits = [self.thresholds.get(name, 0) for name in _strata(table, problem)]
+        return np.asarray(_hashes(table, problem, self.seed) < np.array(limits, dtype=np.uint64))
 
 
 def split(silver: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame, SplitRecord]:
@@ -39,13 +40,13 @@ def split(silver: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, pd.Data
     hashes = _hashes(silver, problem, problem.split.seed)
     strata = _strata(silver, problem)
     thresholds = {}
-    for name, members in strata.groupby(strata, observed=True).groups.items():
+    for name, members in strata.groupby(strata, observed=True).indices.items():
         if len(members) < 2:
             whole = f"the class '{name}' has" if name != ALL else "the table has"
             raise UserError(f"{whole} a single usable row; a holdout and a training side need one each.")
         share = round(problem.split.holdout * len(members))
         count = min(max(share, 1), len(members) - 1)
-        thresholds[str(name)] = int(np.sort(hashes[members.to_numpy()])[count])
+        thresholds[str(name)] = int(np.sort(hashes[members])[count])
     record = SplitRecord(
         seed=problem.split.seed,
         holdout=problem.split.holdout,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -31,6 +31,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not UTF-8 text, so not YAML.") from None
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deeply to be read.") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -83,7 +85,7 @@ def describe(detail: Any, model: type[BaseModel]) -> str:
 
 
 def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
-    for parent in _walk(node):
+    for parent in _walk(node, set()):
         if isinstance(parent, yaml.MappingNode):
             seen: set[str] = set()
             for key, _ in parent.value:
@@ -94,12 +96,16 @@ def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
                     seen.add(key.value)
 
 
-def _walk(node: yaml.Node) -> Iterator[yaml.Node]:
+def _walk(node: yaml.Node, seen: set[int]) -> Iterator[yaml.Node]:
+    """Every node once: an alias may lead back to where one came from."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
     yield node
     children: Iterable[Any] = node.value if not isinstance(node, yaml.ScalarNode) else ()
     for child in children:
         for part in child if isinstance(child, tuple) else (child,):
-            yield from _walk(part)
+            yield from _walk(part, seen)
 
 
 def line_of(node: yaml.Node, location: Location) -> int:
@@ -118,30 +124,31 @@ def line_of(node: yaml.Node, location: Location) -> int:
 
 def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
     """The keys that are valid in the object at `location` below `model`."""
-    models = {model}
+    places: list[Any] = [model]
     for part in location:
-        annotations = [
-            field.annotation
-            for candidate in models
-            for name, field in candidate.model_fields.items()
-            if name == part
-        ]
-        # A part that is no field is a free key of a mapping or a union's tag: stay with its models.
-        if annotations:
-            models = {found for annotation in annotations for found in _models_in(annotation)}
-        else:
-            tagged = {m for m in models if part in _tags(m)}
-            models = tagged or models
-    return {name for candidate in models for name in candidate.model_fields}
+        places = [inside for place in places for inside in _inside(place, part)]
+    return {name for place in places if _is_model(place) for name in place.model_fields}
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, UnionType) or get_args(annotation):
-        for argument in get_args(annotation):
-            yield from _models_in(argument)
+def _inside(place: Any, part: int | str) -> list[Any]:
+    """The types that the value may have at `part` of a value of type `place`."""
+    if _is_model(place):
+        # A part that is no field is the tag of the union that this model was chosen from.
+        tagged = any(part in get_args(field.annotation) for field in place.model_fields.values())
+        field = place.model_fields.get(part)
+        return _choices(field.annotation) if field else [place] if tagged else []
+    # A key of a mapping or a position in a list leads to the last of its type's arguments.
+    return [choice for argument in get_args(place)[-1:] for choice in _choices(argument)]
 
 
-def _tags(model: type[BaseModel]) -> set[Any]:
-    return {tag for field in model.model_fields.values() for tag in get_args(field.annotation)}
+def _choices(annotation: Any) -> list[Any]:
+    """The members of a union, or the one type that it is."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return [choice for member in get_args(annotation) for choice in _choices(member)]
+    return [annotation]
+
+
+def _is_model(place: Any) -> bool:
+    return isinstance(place, type) and issubclass(place, BaseModel)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from millrace.errors import UserError
+from millrace.errors import UserError, nearest
 from millrace.yaml_files import Location, faults, line_of, read_yaml
 
 S = TypeVar("S", bound=BaseModel)
@@ -47,6 +47,12 @@ def load_configuration(path: Path, overrides: list[str], model: type[S]) -> Conf
     except ValidationError as error:
         raise faults(error, model, place) from None
     rest = {key: value for key, value in data.items() if key != "parameters"}
+    known = set(PipelineRunConfiguration.model_fields)
+    for key in sorted(set(rest) - known):
+        # ZenML's own model lets unknown keys pass.
+        raise UserError(
+            f"{path}, line {line_of(node, (key,))}: unknown key '{key}'.{nearest(key, known)}"
+        )
     try:
         PipelineRunConfiguration.model_validate(rest)
     except ValidationError as error:

@@ -32,6 +32,7 @@ def variables() -> dict[str, str]:
         "ZENML_LOGGING_VERBOSITY": "INFO",
         "ZENML_ENABLE_RICH_TRACEBACK": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MPLBACKEND": "agg",
     }
 
@@ -42,3 +43,11 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
     Path(os.environ["ZENML_CONFIG_PATH"]).mkdir(parents=True, exist_ok=True)
     Path(os.environ["BENTOML_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+if __name__ == "__main__":
+    import shlex
+
+    prepare()
+    for name in variables():
+        print(f"export {name}={shlex.quote(os.environ[name])}")

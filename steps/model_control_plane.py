@@ -42,7 +42,7 @@ def agree_with_registry(registry: Registry) -> None:
         aliased = registry.with_alias(alias)
         if aliased is not None:
             wanted[zenml_version(aliased.version)] = stage
-    for version in client.list_model_versions(model_name_or_id=registry.name, size=1000).items:
+    for version in client.list_model_versions(model=registry.name, size=1000).items:
         stage = wanted.get(version.name)
         if stage is not None and version.stage != stage.value:
             # Forced: whichever version held the stage before is archived.

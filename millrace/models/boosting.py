@@ -35,7 +35,7 @@ class LightGBMSettings(Strict):
     num_leaves: int = Field(40, ge=2, le=4096)
     min_child_samples: int = Field(20, ge=1)
     colsample_bytree: float = Field(0.5, gt=0, le=1)
-    reg_lambda: float = Field(0.0, ge=0)
+    reg_lambda: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class LightGBMModel:

@@ -20,7 +20,7 @@ class LinearSettings(Strict):
     """`alpha` is the strength of the L2 penalty, on standardised columns."""
 
     kind: Literal["linear"] = "linear"
-    alpha: float = Field(1.0, gt=0)
+    alpha: float = Field(1.0, gt=0, allow_inf_nan=False)
 
 
 class LinearModel:

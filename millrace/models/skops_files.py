@@ -1,8 +1,9 @@
 """scikit-learn estimators as skops files: no pickle, and the same bytes for the same estimator."""
 
 import io
-import re
+import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,33 @@ def load(folder: Path) -> Any:
 def _reproducible(archive: bytes) -> bytes:
     """Take out of a skops archive what differs from one process to the next.
 
-    That is: memory addresses (skops names objects and files by them), the archive's time stamps,
-    and the uninitialised padding inside scikit-learn's tree nodes.
+    That is: memory addresses (skops names objects and files by them, so small constants that happen
+    to be one object share a name), the archive's time stamps, and the uninitialised padding inside
+    scikit-learn's tree nodes. Objects are numbered by their place; those with the same file stay one.
     """
     with zipfile.ZipFile(io.BytesIO(archive)) as source:
-        schema = source.read(SCHEMA).decode()
-        addresses = re.findall(r'"__id__": (\d+)|"(\d+)\.npy"', schema)
-        order = {address: str(i) for i, address in enumerate(dict.fromkeys(a or b for a, b in addresses))}
-        schema = re.sub(r'"__id__": (\d+)', lambda m: f'"__id__": {order[m[1]]}', schema)
-        schema = re.sub(r'"(\d+)\.npy"', lambda m: f'"{order[m[1]]}.npy"', schema)
+        schema = json.loads(source.read(SCHEMA))
+        places: dict[str, int] = {}
+        for place, node in enumerate(_nodes(schema)):
+            node["__id__"] = place
+            if "file" in node:
+                node["__id__"] = places.setdefault(node["file"], place)
+                node["file"] = f"{node['__id__']}.npy"
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-            arrays = [name for name in source.namelist() if name.endswith(".npy")]
-            for name in sorted(arrays, key=lambda name: int(order[name.removesuffix(".npy")])):
-                _write(out, f"{order[name.removesuffix('.npy')]}.npy", _without_padding(source.read(name)))
-            _write(out, SCHEMA, schema.encode())
+            for name, place in places.items():
+                _write(out, f"{place}.npy", _without_padding(source.read(name)))
+            _write(out, SCHEMA, json.dumps(schema, indent=2).encode())
     return target.getvalue()
+
+
+def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects that skops numbers, in the schema's own order."""
+    if isinstance(value, dict) and "__id__" in value:
+        yield value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _nodes(part)
 
 
 def _without_padding(content: bytes) -> bytes:

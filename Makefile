@@ -1,0 +1,86 @@
+# What a person types. `make` alone prints this list.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+RUN := $(BIN)/python
+PROBLEM ?= housing_sample
+PORT ?= 3000
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
+STATE = eval "$$($(RUN) -m stacks.environment)"
+
+.PHONY: help
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@echo
+	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
+
+.PHONY: train
+train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
+	@$(RUN) run.py --pipeline training --problem $(PROBLEM)
+
+.PHONY: test
+test: .venv/.dev ## run all tests
+	@$(RUN) -m pytest
+
+.PHONY: serve
+serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT
+	@$(STATE) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
+
+.PHONY: dashboard
+dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
+	@$(STATE) && exec $(RUN) -m stacks.dashboard
+
+.PHONY: mlflow
+mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versions
+	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
+
+.PHONY: env
+env: .venv/.run ## print the variables for using zenml, mlflow and bentoml by hand: eval "$$(make env)"
+	@$(RUN) -m stacks.environment
+
+.PHONY: lint
+lint: .venv/.dev ## linters, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --config pyproject.toml
+
+.PHONY: format
+format: .venv/.dev ## put the code in the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: .venv/.dev ## run the benchmarks behind the README's figures
+	@$(RUN) benchmarks/pipeline_overhead.py
+
+.PHONY: lock
+lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/
+	@for group in bootstrap serve run dev; do \
+		$(BIN)/uv pip compile --quiet --upgrade --group $$group --generate-hashes \
+			--no-emit-index-url --no-header --no-annotate -o requirements/$$group.txt || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## delete everything that runs have left: models, runs, caches
+	rm -rf .millrace
+
+.venv/.uv: requirements/bootstrap.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "Millrace needs Python 3.11; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+.venv/.run: requirements/run.txt .venv/.uv
+	@echo "Installing what the pipelines need into .venv (1.3 GB, once)."
+	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/run.txt
+	@bash deploy/system-packages.sh
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.run
+	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
+	@touch $@

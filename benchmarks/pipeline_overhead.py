@@ -1,0 +1,83 @@
+"""What the framework costs: the whole command against the same work as one plain script.
+
+    python benchmarks/pipeline_overhead.py [ROUNDS]
+
+Runs, in turn and in processes of their own, on the California table: plain_training.py; the training
+command with every step executed; the same command again, fully cached. Then a pipeline of empty steps.
+Prints seconds and ratios; machines are noisy, so trust the ratios and the medians.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data" / "california_housing.csv"
+EMPTY_STEPS = 20
+sys.path.insert(0, str(ROOT))
+
+
+def main(rounds: int) -> int:
+    if not DATA.is_file():
+        print(f"skipped: needs the California table at {DATA}")
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["MILLRACE_HOME"] = str(Path(scratch) / "state")
+        plots = Path(scratch) / "plots"
+        plots.mkdir()
+        plain = [sys.executable, str(ROOT / "benchmarks" / "plain_training.py"), str(DATA), str(plots)]
+        command = [sys.executable, str(ROOT / "run.py"), "--pipeline", "training"]
+        ours = [*command, "--problem", "california_housing", "--data", str(DATA)]
+        first = _seconds([*command, "--problem", "iris"])
+        print(f"first start of all, on iris, with the stores' set-up: {first:.1f} s (once per checkout)\n")
+        _seconds(plain)
+        times = [(_seconds(plain), _seconds([*ours, "--no-cache"]), _seconds(ours)) for _ in range(rounds)]
+        _print_table(times)
+        print(subprocess.run([sys.executable, __file__, "steps"], capture_output=True, text=True).stdout)
+    return 0
+
+
+def _print_table(times: list[tuple[float, float, float]]) -> None:
+    print(f"{'round':>6} {'plain s':>9} {'command s':>10} {'ratio':>7} {'above s':>8} {'cached s':>9}")
+    for number, (plain, ours, cached) in enumerate(times, 1):
+        row = f"{number:>6} {plain:>9.1f} {ours:>10.1f} {ours / plain:>7.2f} {ours - plain:>8.1f} {cached:>9.1f}"
+        print(row)
+    plain, ours, cached = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(o / p for p, o, _ in times)
+    above = statistics.median(o - p for p, o, _ in times)
+    print(f"{'median':>6} {plain:>9.1f} {ours:>10.1f} {ratio:>7.2f} {above:>8.1f} {cached:>9.1f}\n")
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def measure_steps() -> None:
+    """Time a pipeline of empty steps on the local stack, uncached, after one to warm up."""
+    from stacks import environment
+
+    environment.prepare()
+    from stacks.stack_files import load_stack_file
+    from stacks.start import open_stack
+
+    open_stack(load_stack_file("local", ROOT / "configs" / "stacks"))
+    from benchmarks.empty_steps import chain
+
+    chain(length=2)
+    started = time.perf_counter()
+    chain(length=EMPTY_STEPS)
+    each = (time.perf_counter() - started) / EMPTY_STEPS
+    print(f"an empty step on the local stack: {each * 1000:.0f} ms ({EMPTY_STEPS} in a row)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["steps"]:
+        measure_steps()
+    else:
+        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 3))

@@ -1,0 +1,110 @@
+"""The same machine-learning work as the training pipeline, as one plain script and nothing else.
+
+Same split sizes, candidates, folds, fits, metrics, bootstrap, SHAP values and plots; no checks, no
+tracking, no bundle. The yardstick of pipeline_overhead.py.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import lightgbm
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import shap
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+def fit_lightgbm(X, y, threads):
+    parameters = {
+        "objective": "regression",
+        "learning_rate": 0.06,
+        "num_leaves": 40,
+        "colsample_bytree": 0.5,
+        "num_threads": threads,
+        "seed": 0,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    return lightgbm.train(parameters, lightgbm.Dataset(X, y), 600)
+
+
+def fit_forest(X, y, threads):
+    forest = RandomForestRegressor(
+        100, max_features=0.5, min_samples_leaf=2, random_state=0, n_jobs=threads
+    )
+    return forest.fit(X, y)
+
+
+def fit_ridge(X, y, threads):  # noqa: ARG001
+    return make_pipeline(StandardScaler(), Ridge()).fit(X, y)
+
+
+def rmse(y, predicted):
+    return float(np.sqrt(np.mean((y - predicted) ** 2)))
+
+
+def main(path: Path, folder: Path) -> None:
+    table = pd.read_csv(path)
+    target = table.columns[-1]
+    X, y = table.drop(columns=target).to_numpy(), table[target].to_numpy()
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_state=0)
+    threads = len(os.sched_getaffinity(0))
+    candidates = {"linear": fit_ridge, "random_forest": fit_forest, "lightgbm": fit_lightgbm}
+    scores = {}
+    for name, fit in candidates.items():
+
+        def run(fold, fit=fit):
+            rows, validation = fold
+            model = fit(X_train[rows], y_train[rows], 1)
+            return rmse(y_train[validation], model.predict(X_train[validation]))
+
+        with ThreadPoolExecutor(threads) as pool:
+            folds = KFold(5, shuffle=True, random_state=0).split(X_train)
+            scores[name] = float(np.mean(list(pool.map(run, folds))))
+    best = min(scores, key=scores.get)
+    model = candidates[best](X_train, y_train, threads)
+    predicted = model.predict(X_test)
+    rng = np.random.default_rng(0)
+    draws = []
+    for _ in range(1000):
+        rows = rng.integers(0, len(y_test), len(y_test))
+        error = y_test[rows] - predicted[rows]
+        draws.append((rmse(y_test[rows], predicted[rows]), np.abs(error).mean()))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
+    axes[0].hexbin(y_test, predicted, gridsize=45, bins="log", mincnt=1)
+    axes[1].hist(predicted - y_test, bins=60)
+    figure.savefig(folder / "residuals.png", dpi=110)
+    plt.close(figure)
+
+    sample = X_train[rng.permutation(len(X_train))[:1000]]
+    names = list(table.columns[:-1])
+    raw = np.asarray(model.predict(sample, pred_contrib=True))
+    values = shap.Explanation(raw[:, :-1], base_values=raw[:, -1], data=sample, feature_names=names)
+    top = np.argsort(-np.abs(values.values).mean(axis=0))[:3]
+    drawings = {
+        "importance": lambda: plt.barh(names, np.abs(values.values).mean(axis=0)),
+        "beeswarm": lambda: shap.plots.beeswarm(values, show=False),
+        "waterfall": lambda: shap.plots.waterfall(values[0], show=False),
+        **{f"dependence_{i}": lambda i=i: shap.plots.scatter(values[:, i], show=False) for i in top},
+    }
+    for name, draw in drawings.items():
+        draw()
+        plt.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+        plt.close("all")
+    low, high = np.quantile([draw[0] for draw in draws], [0.025, 0.975])
+    print(f"{best} rmse {rmse(y_test, predicted):.4f} ({low:.4f} to {high:.4f})")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

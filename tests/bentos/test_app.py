@@ -1,0 +1,203 @@
+"""The HTTP of the service, in this process."""
+
+import asyncio
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+
+from bentos.app import BODY_LIMIT, INLINE_LIMIT, make_app
+from millrace.bundle import Bundle
+
+FACTS = {"name": "served_houses", "version": "abc"}
+HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
+JSON = {"Content-Type": "application/json"}
+
+
+class Stub:
+    """A model that takes `seconds` and then answers `value` for every row."""
+
+    kind = "stub"
+
+    def __init__(self, value: float, seconds: float = 0) -> None:
+        self.value = value
+        self.seconds = seconds
+
+    def predict(self, matrix: Any) -> Any:
+        time.sleep(self.seconds)
+        return np.full(len(matrix), self.value)
+
+
+def with_model(bundle: Bundle, model: Any) -> Bundle:
+    return dataclasses.replace(bundle, fitted=dataclasses.replace(bundle.fitted, model=model))
+
+
+class Client:
+    """Asks an application in this process."""
+
+    def __init__(self, app: Starlette) -> None:
+        self.app = app
+
+    def get(self, path: str) -> httpx.Response:
+        return asyncio.run(self._ask("GET", path))
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        return asyncio.run(self._ask("POST", path, **content))
+
+    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        async with connect(self.app) as client:
+            return await client.request(method, path, **content)
+
+
+def connect(app: Starlette) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+@pytest.fixture(scope="module")
+def client(houses_bundle: Bundle) -> Client:
+    return Client(make_app(houses_bundle, FACTS))
+
+
+def assert_problem(response: httpx.Response, status: int) -> Any:
+    """Check the one form that every error has, and return its content."""
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    content = response.json()
+    assert content["status"] == status
+    assert set(content) - {"errors"} == {"type", "title", "status", "detail"}
+    return content
+
+
+def test_a_row_is_answered_as_the_bundle_predicts(client: Client, houses_bundle: Bundle) -> None:
+    response = client.post("/v1/predict", json={"rows": [HOUSE, {**HOUSE, "sold": "2024-05-01"}]})
+    missing = [None, None]
+    columns = dict.fromkeys(houses_bundle.problem.inputs, missing) | {
+        "area (m2)": [80, 80],
+        "rooms": [3, 3],
+        "district": ["north", "north"],
+        "new": [False, False],
+        "sold": [None, np.datetime64("2024-05-01")],
+    }
+    expected = houses_bundle.fitted.predict(columns).tolist()
+    assert response.status_code == 200
+    assert response.json() == {
+        "predictions": [{"prediction": value} for value in expected],
+        "model": {**FACTS, "digest": houses_bundle.digest},
+    }
+
+
+def test_a_class_is_answered_with_probabilities(iris_bundle: Bundle) -> None:
+    client = Client(make_app(iris_bundle, FACTS))
+    flower = dict.fromkeys(iris_bundle.problem.inputs, 1.5)
+    answer = client.post("/v1/predict", json={"rows": [flower]}).json()["predictions"][0]
+    assert set(answer["probabilities"]) == {"setosa", "versicolor", "virginica"}
+    assert answer["prediction"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_large_batch_is_answered_like_its_rows(client: Client) -> None:
+    rows = [{**HOUSE, "area (m2)": 10 + i / 4} for i in range(1000)]
+    assert len(json.dumps(rows)) > INLINE_LIMIT
+    together = client.post("/v1/predict", json={"rows": rows}).json()["predictions"]
+    alone = [client.post("/v1/predict", json={"rows": [row]}).json()["predictions"][0] for row in rows[::200]]
+    assert together[::200] == alone
+
+
+def test_the_model_is_described(client: Client, houses_bundle: Bundle) -> None:
+    about = client.get("/v1/model").json()
+    assert about["digest"] == houses_bundle.digest
+    assert (about["name"], about["version"], about["task"]) == ("served_houses", "abc", "regression")
+    assert about["synthetic"] is True
+    assert about["trained"]["created"] == "2025-01-01T00:00:00+00:00"
+    assert about["trained"]["data"]["origin"] == "made up"
+    assert about["evaluation"]["metrics"] == {"rmse": {"value": 0.5, "low": 0.4, "high": 0.6}}
+
+
+def test_the_schema_is_served(client: Client) -> None:
+    assert "area (m2)" in client.get("/v1/schema").json()["$defs"]["Row"]["properties"]
+
+
+def test_a_broken_contract_is_422(client: Client) -> None:
+    content = assert_problem(client.post("/v1/predict", json={"rows": [HOUSE, {**HOUSE, "rooms": 99}]}), 422)
+    assert content["errors"] == [{"row": 1, "field": "rooms", "rule": "range", "value": 99}]
+    assert content["detail"] == "Row 1: 'rooms' must be an integer from 1 to 30, not 99."
+
+
+def test_malformed_json_is_400(client: Client) -> None:
+    assert_problem(client.post("/v1/predict", content=b"{", headers=JSON), 400)
+
+
+def test_an_unknown_path_is_404(client: Client) -> None:
+    assert "/v1/predict" in assert_problem(client.get("/v2/predict"), 404)["detail"]
+
+
+def test_another_method_is_405(client: Client) -> None:
+    response = client.get("/v1/predict")
+    assert_problem(response, 405)
+    assert response.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/csv"}, {"Content-Type": ""}])
+def test_another_media_type_is_415(client: Client, headers: dict[str, str]) -> None:
+    assert_problem(client.post("/v1/predict", content=b"{}", headers=headers), 415)
+
+
+def test_a_charset_is_no_other_media_type(client: Client) -> None:
+    content = json.dumps({"rows": [HOUSE]})
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert client.post("/v1/predict", content=content, headers=headers).status_code == 200
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_read(houses_bundle: Bundle) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 2**20
+            yield b" " * 2**20
+
+    client = Client(make_app(houses_bundle, FACTS))
+    assert_problem(client.post("/v1/predict", content=endless(), headers=JSON), 413)
+    assert sent <= BODY_LIMIT + 2 * 2**20
+
+
+def test_a_body_of_the_limit_is_read(client: Client) -> None:
+    content = json.dumps({"rows": [HOUSE]}).encode().ljust(BODY_LIMIT)
+    assert client.post("/v1/predict", content=content, headers=JSON).status_code == 200
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_prediction_that_is_no_number_is_500_and_logged(
+    value: float, houses_bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(make_app(with_model(houses_bundle, Stub(value)), FACTS))
+    with caplog.at_level(logging.ERROR):
+        response = client.post("/v1/predict", json={"rows": [HOUSE]})
+    assert_problem(response, 500)
+    assert "finite" not in response.text
+    assert "finite" in caplog.text
+
+
+def test_a_large_batch_does_not_keep_others_waiting(houses_bundle: Bundle) -> None:
+    app = make_app(with_model(houses_bundle, Stub(1.0, seconds=1)), FACTS)
+
+    async def ask() -> float:
+        async with connect(app) as client:
+            batch = asyncio.create_task(client.post("/v1/predict", json={"rows": [HOUSE] * 1000}))
+            await asyncio.sleep(0.1)
+            start = time.perf_counter()
+            await client.get("/v1/model")
+            waited = time.perf_counter() - start
+            assert not batch.done()
+            assert (await batch).status_code == 200
+            return waited
+
+    assert asyncio.run(ask()) < 0.5

@@ -1,0 +1,143 @@
+"""An isolated home for each test: ZenML store, MLflow, Bentos, copied from one made by a real run."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+# Small models: these tests are about the pipeline, not about accuracy.
+QUICK = (
+    "--set=candidates.random_forest=null",
+    "--set=candidates.lightgbm.n_estimators=30",
+    "--set=bootstrap=200",
+    "--set=explained_rows=50",
+)
+VARIABLES = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
+# MLflow's versions and aliases, ZenML's stages by version, and how many runs ended how.
+STATE = """
+import json
+from collections import Counter
+from zenml.client import Client
+from millrace.registry import CHALLENGER, CHAMPION, Registry
+from stacks.environment import home
+registry, client = Registry("iris", f"sqlite:///{home()}/store/mlflow.db"), Client()
+alias = lambda name: getattr(registry.with_alias(name), "version", None)
+print(json.dumps({
+    "versions": {version.version: version.digest for version in registry.versions()},
+    "champion": alias(CHAMPION),
+    "challenger": alias(CHALLENGER),
+    "stages": {v.name: v.stage for v in client.list_model_versions(model="iris").items},
+    "runs": Counter(run.status.value for run in client.list_pipeline_runs(size=100).items),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A state folder and the environment that points a process at it."""
+
+    path: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def python(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start Python in the repository with this home."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def ask(self, code: str) -> Any:
+        """Run code with this home's stores and return the JSON it prints last."""
+        prepared = f"from stacks import environment\nenvironment.prepare()\n{code}"
+        out, err = self.python("-c", prepared).communicate(timeout=120)
+        assert out, err
+        return json.loads(out.splitlines()[-1])
+
+    def state(self) -> dict[str, Any]:
+        """What the stores say of iris, asked in a new process: this one would see stale databases."""
+        return dict(self.ask(STATE))
+
+    def start(self, *arguments: str, problem: str = "iris") -> "subprocess.Popen[str]":
+        """Start the training command."""
+        return self.python("run.py", "--pipeline", "training", "--problem", problem, *arguments)
+
+    def train(self, *arguments: str, problem: str = "iris") -> "subprocess.CompletedProcess[str]":
+        """Run the training command with small models until it ends."""
+        process = self.start(*QUICK, *arguments, problem=problem)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def summary(self, *arguments: str, problem: str = "iris") -> dict[str, Any]:
+        """Train, expect success, and return the JSON summary."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "summary.json"
+            done = self.train("--summary", str(path), *arguments, problem=problem)
+            assert done.returncode == 0, done.stderr
+            summary: dict[str, Any] = json.loads(path.read_text())
+            return summary
+
+
+def make_home(path: Path) -> Home:
+    """An empty home."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return Home(path, {**environment, "MILLRACE_HOME": str(path)})
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Path]:
+    """A home after one training of iris, with a champion, and a copy of it to go back to."""
+    folder = tmp_path_factory.mktemp("trained")
+    home = make_home(folder / "state")
+    home.summary()
+    shutil.copytree(home.path, folder / "copy")
+    return home, folder / "copy"
+
+
+@pytest.fixture
+def home(trained: tuple[Home, Path]) -> Home:
+    """The trained home as it was, for commands in processes of their own.
+
+    At the same path each time: ZenML and MLflow keep absolute paths to their artifacts.
+    """
+    trained_home, copy = trained
+    shutil.rmtree(trained_home.path)
+    shutil.copytree(copy, trained_home.path)
+    return trained_home
+
+
+@pytest.fixture
+def opened(
+    trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Home]:
+    """A copy of the trained home for this process: ZenML's client and our own `run.main` use it."""
+    from zenml.client import Client
+    from zenml.config.global_config import GlobalConfiguration
+
+    from stacks import environment
+
+    home = make_home(tmp_path / "state")
+    shutil.copytree(trained[1], home.path)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MILLRACE_HOME", str(home.path))
+    for name, value in environment.variables().items():
+        monkeypatch.setenv(name, value)
+    GlobalConfiguration._reset_instance()
+    Client._reset_instance()
+    yield home
+    GlobalConfiguration._reset_instance()
+    Client._reset_instance()

@@ -1,0 +1,198 @@
+"""The contract: what it accepts, what it refuses, and how it says so."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from millrace.contract import OWN_COLUMNS, Column, Problem, Split, Target, load_problem, parse_problem, problem_names
+from millrace.errors import UserError
+from tests.millrace.cases import FEATURES, TARGETS, make_problem
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def columns(draw: st.DrawFn, kinds: tuple[str, ...] = ("number", "integer", "category", "boolean", "datetime")) -> dict[str, Any]:
+    """A column of any type with whatever its type allows."""
+    kind = draw(st.sampled_from(kinds))
+    column: dict[str, Any] = {"type": kind, "unit": draw(names), "meaning": draw(names), "nullable": draw(st.booleans())}
+    if kind in ("number", "integer"):
+        low, high = draw(st.none() | finite), draw(st.none() | finite)
+        assume(low is None or high is None or low < high)
+        column["range"] = draw(st.sampled_from([None, (low, high)]))
+    if kind == "category":
+        texts = names.filter(lambda text: text == text.strip())
+        column["categories"] = draw(st.lists(texts, min_size=2, max_size=5, unique=True))
+    return column
+
+
+@st.composite
+def problems_of_any_shape(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid regression problem with any column names, one of them perhaps the key."""
+    features = draw(st.dictionaries(names, columns(), min_size=1, max_size=5))
+    target = draw(columns(kinds=("number", "integer"))) | {"name": draw(names), "nullable": False}
+    keyed = draw(st.none() | names)
+    if keyed is not None:
+        features[keyed] = {"type": "id"}
+    assume(target["name"] not in features)
+    assume(any(column["type"] != "id" for column in features.values()))
+    assume(not any(name.startswith("_") for name in [*features, target["name"]]))
+    return {
+        "name": "any",
+        "title": draw(names),
+        "task": "regression",
+        "source": draw(names),
+        "target": target,
+        "features": features,
+        "key": keyed,
+        "split": {"holdout": draw(st.floats(0.01, 0.89)), "seed": draw(st.integers())},
+    }
+
+
+@given(problems_of_any_shape())
+def test_a_problem_survives_yaml(tmp_path_factory: pytest.TempPathFactory, parts: dict[str, Any]) -> None:
+    problem = parse_problem(parts)
+    folder = tmp_path_factory.mktemp("problems")
+    text = yaml.safe_dump(problem.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    (folder / "any.yaml").write_text(text, encoding="utf-8")
+    again = load_problem("any", folder)
+    assert again == problem
+    assert list(again.features) == list(problem.features)
+
+
+@given(problems_of_any_shape())
+def test_a_problem_survives_json(parts: dict[str, Any]) -> None:
+    problem = parse_problem(parts)
+    assert parse_problem(problem.model_dump(mode="json")) == problem
+    assert Problem.model_validate_json(problem.model_dump_json()) == problem
+
+
+@given(st.data())
+def test_a_wrong_key_anywhere_names_the_nearest_key_the_file_and_the_line(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    # Features named like a column's own keys must not confuse the search for the nearest one.
+    parts = make_problem(features={"type": {"type": "number"}, "range": {"type": "integer"}}, key=None).model_dump(mode="json")
+    places: list[tuple[type, dict[str, Any]]] = [
+        (Problem, parts),
+        (Target, parts["target"]),
+        (Split, parts["split"]),
+        (Column, parts["features"]["type"]),
+        (Column, parts["features"]["range"]),
+    ]
+    model, place = data.draw(st.sampled_from(places))
+    valid: str = data.draw(st.sampled_from(sorted(model.model_fields)))
+    at = data.draw(st.integers(0, len(valid) - 1))
+    wrong = valid[:at] + valid[at] + valid[at:]
+    place[wrong] = 1
+    path = tmp_path_factory.mktemp("problems") / "homes.yaml"
+    text = yaml.safe_dump(parts, sort_keys=data.draw(st.booleans()))
+    path.write_text(text)
+    line = 1 + next(i for i, content in enumerate(text.splitlines()) if content.strip().startswith(f"{wrong}:"))
+    with pytest.raises(UserError) as caught:
+        load_problem("homes", path.parent)
+    assert f"{path}, line {line}: unknown key" in str(caught.value)
+    assert f"Did you mean '{valid}'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"target": {"name": "size", "type": "number"}}, "also listed as a feature"),
+        ({"target": TARGETS["regression"] | {"nullable": True}}, "target cannot be nullable"),
+        ({"target": {"name": "y", "type": "category", "categories": ["a", "b"]}}, "regression target is of type"),
+        ({"target": {"name": "y", "type": "datetime"}}, "regression target is of type"),
+        ({"task": "binary", "target": TARGETS["multiclass"]}, "binary target has 2 categories, not 3"),
+        ({"task": "multiclass", "target": TARGETS["binary"]}, "multiclass target is of type category"),
+        (
+            {"task": "multiclass", "target": {"name": "y", "type": "category", "categories": ["a", "b"]}},
+            "with 2 the task is binary",
+        ),
+        ({"key": "flor"}, "unknown key column 'flor'. Did you mean 'floor'?"),
+        ({"features": {"id": {"type": "id"}}}, "no feature is left"),
+        ({"features": {"id": {"type": "number"}}}, "no feature is left"),
+        ({"features": {}, "key": None}, "at least 1 item"),
+        ({"name": "Homes"}, "pattern"),
+        ({"split": {"holdout": 0}}, "greater than 0"),
+        ({"split": {"holdout": 0.9}}, "less than 0.9"),
+    ],
+)
+def test_a_problem_that_cannot_be_learnt_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match="(?i)" + complaint.replace("?", r"\?")):
+        make_problem(**changes)
+
+
+@pytest.mark.parametrize(
+    ("column", "complaint"),
+    [
+        ({"type": "category"}, "at least two 'categories'"),
+        ({"type": "category", "categories": ["a"]}, "at least two 'categories'"),
+        ({"type": "category", "categories": ["a", "b", "a"]}, "names a value twice"),
+        ({"type": "category", "categories": ["a", " b"]}, "no space around"),
+        ({"type": "category", "categories": ["a", ""]}, "are not empty"),
+        ({"type": "category", "categories": [0, 1]}, "valid string"),
+        ({"type": "category", "categories": ["a", "b"], "range": [0, 1]}, "'range' is for number and integer"),
+        ({"type": "number", "categories": ["a", "b"]}, "'categories' is for category"),
+        ({"type": "number", "range": [1, 1]}, "must rise: 1 is not below 1"),
+        ({"type": "number", "range": [2, 1]}, "must rise"),
+        ({"type": "number", "range": [float("nan"), 1]}, "finite"),
+        ({"type": "number", "range": [0, float("inf")]}, "finite"),
+        ({"type": "number", "range": [0, 1, 2]}, "at most 2 items"),
+        ({"type": "text"}, "'number', 'integer', 'category', 'boolean', 'datetime' or 'id'"),
+        ({"type": "number", "max": 3}, "Extra inputs"),
+    ],
+)
+def test_a_column_that_contradicts_itself_is_refused(column: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        Column.model_validate(column)
+
+
+@pytest.mark.parametrize("name", [*sorted(OWN_COLUMNS), "_probability_low"])
+def test_names_that_millrace_gives_to_its_own_columns_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="uses itself"):
+        make_problem(features={**FEATURES, name: {"type": "number"}})
+    with pytest.raises(ValidationError, match="uses itself"):
+        make_problem(target={"name": name, "type": "number"})
+
+
+def test_inputs_are_the_features_without_ids_and_key() -> None:
+    features = {"a": {"type": "number"}, "other": {"type": "id"}, "number": {"type": "integer"}}
+    problem = make_problem(features=features, key="number")
+    assert list(problem.inputs) == ["a"]
+    assert list(problem.columns) == ["a", "other", "number", "y"]
+
+
+def test_classes_are_in_the_order_of_the_contract() -> None:
+    assert make_problem("regression").classes == ()
+    assert make_problem("binary").classes == ("false", "true")
+    assert make_problem("multiclass").classes == ("low", "middle", "high")
+    named = {"name": "y", "type": "category", "categories": ["yes", "no"]}
+    assert make_problem("binary", target=named).classes == ("yes", "no")
+
+
+def test_a_problem_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        make_problem().title = "Other"  # type: ignore[misc]
+
+
+def test_every_shipped_problem_loads(problems: Path) -> None:
+    assert "housing_sample" in problem_names(problems)
+    for name in problem_names(problems):
+        assert load_problem(name, problems).name == name
+
+
+def test_an_unknown_problem_names_the_nearest(problems: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'iris'"):
+        load_problem("irises", problems)
+
+
+def test_a_problem_is_called_as_its_file(tmp_path: Path) -> None:
+    (tmp_path / "flats.yaml").write_text(yaml.safe_dump(make_problem().model_dump(mode="json")))
+    with pytest.raises(UserError, match=r"'name' is 'homes' but the file is called 'flats\.yaml'"):
+        load_problem("flats", tmp_path)

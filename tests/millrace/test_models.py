@@ -1,0 +1,153 @@
+"""Every kind of model on every task: what it predicts, what it stores, and that both can be repeated."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
+
+from millrace.bundle import FittedModel
+from millrace.contract import Problem
+from millrace.features import encode_target, fit_features
+from millrace.metrics import PRIMARY, compute_metrics
+from millrace.models import TrainingRows, fit_model, load_model
+from millrace.models.base import Model
+from millrace.promotion import baseline_predictions
+from tests.millrace.cases import Case, make_fitted, make_problem, make_table, settings
+
+
+def saved(model: Model, folder: Path) -> dict[str, bytes]:
+    """What a model writes, by file name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rows_of(problem: Problem, table: pd.DataFrame) -> TrainingRows:
+    """A table made ready for fitting."""
+    state = fit_features(table, problem)
+    target = encode_target(table["y"], problem)
+    return TrainingRows(state.transform(table), target, problem.task, len(problem.classes), state)
+
+
+def test_predictions_have_the_shape_of_the_task(case: Case, fitted: FittedModel) -> None:
+    predicted = fitted.predict(case.table)
+    classes = len(case.problem.classes)
+    assert predicted.shape == ((len(case.table), classes) if classes else (len(case.table),))
+    assert predicted.dtype == np.float64
+    assert np.isfinite(predicted).all()
+    if classes:
+        assert (predicted >= 0).all()
+        np.testing.assert_allclose(predicted.sum(axis=1), 1)
+
+
+def test_something_is_learnt(case: Case, fitted: FittedModel) -> None:
+    task, target = case.problem.task, case.rows.target
+    baseline = baseline_predictions(task, target, len(target), len(case.problem.classes))
+    ours, simple = (compute_metrics(task, target, p)[PRIMARY[task]] for p in (fitted.predict(case.table), baseline))
+    assert ours < 0.8 * simple
+
+
+def test_a_loaded_model_predicts_the_same_bits(case: Case, fitted: FittedModel, tmp_path: Path) -> None:
+    saved(fitted.model, tmp_path)
+    loaded = load_model(fitted.model.kind, tmp_path, case.problem.task, case.state)
+    strange = np.vstack([case.rows.matrix, np.full((1, 5), np.nan), np.full((1, 5), 1e6)])
+    strange[-1, 2] = 2
+    assert loaded.predict(strange).tobytes() == fitted.model.predict(strange).tobytes()
+
+
+def test_a_loaded_model_is_stored_as_the_same_bytes(case: Case, fitted: FittedModel, tmp_path: Path) -> None:
+    first = saved(fitted.model, tmp_path / "first")
+    loaded = load_model(fitted.model.kind, tmp_path / "first", case.problem.task, case.state)
+    assert saved(loaded, tmp_path / "second") == first
+
+
+def test_two_fits_on_any_number_of_threads_store_the_same_bytes(case: Case, kind: str, tmp_path: Path) -> None:
+    one, two = (fit_model(settings(kind), case.rows, seed=3, threads=threads) for threads in (1, 2))
+    assert saved(one, tmp_path / "one") == saved(two, tmp_path / "two")
+
+
+@pytest.mark.parametrize("drawing", ["random_forest", "lightgbm"])
+def test_another_seed_stores_other_bytes(case: Case, drawing: str, tmp_path: Path) -> None:
+    one, two = (fit_model(settings(drawing), case.rows, seed=seed, threads=1) for seed in (1, 2))
+    assert saved(one, tmp_path / "one") != saved(two, tmp_path / "two")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.millrace.cases import make_fitted
+make_fitted("regression", "random_forest").model.save(Path(sys.argv[1]))
+"""
+
+
+def test_another_process_stores_the_same_bytes(tmp_path: Path) -> None:
+    # Its memory addresses and the order of its sets are others.
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], env=environment, check=True)
+    (theirs,) = (path.read_bytes() for path in tmp_path.iterdir())
+    ours = saved(make_fitted("regression", "random_forest").model, tmp_path / "ours")
+    assert ours == {"model.skops": theirs}
+
+
+def test_files_are_no_pickles(fitted: FittedModel, tmp_path: Path) -> None:
+    for name, content in saved(fitted.model, tmp_path).items():
+        assert name in {"model.txt", "model.skops"}
+        assert b"sklearn.tree._classes\n" not in content
+        assert not content.startswith(b"\x80")
+
+
+def test_a_file_with_another_type_is_refused(case: Case, tmp_path: Path) -> None:
+    class Harmful:
+        pass
+
+    skops.io.dump(Harmful(), tmp_path / "model.skops")
+    with pytest.raises(UntrustedTypesFoundException):
+        load_model("random_forest", tmp_path, case.problem.task, case.state)
+
+
+def test_one_row_is_predicted_as_in_the_batch(case: Case, fitted: FittedModel) -> None:
+    batch = fitted.predict_matrix(case.rows.matrix[:30])
+    single = np.concatenate([fitted.predict_matrix(case.rows.matrix[i : i + 1]) for i in range(30)])
+    # The linear model's dot product may be summed in another order for one row.
+    np.testing.assert_allclose(single, batch, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"kind": {"type": "category", "categories": ["flat", "house", "boat"], "nullable": True}},
+        {"size": {"type": "number", "nullable": True}},
+    ],
+    ids=["categories only", "numbers only"],
+)
+def test_a_problem_may_have_one_type_of_column(kind: str, features: dict[str, Any]) -> None:
+    rows = rows_of(make_problem(features=features, key=None), make_table(rows=60))
+    model = fit_model(settings(kind), rows, seed=0, threads=1)
+    assert np.isfinite(model.predict(rows.matrix)).all()
+
+
+def test_columns_that_teach_nothing_do_no_harm(kind: str) -> None:
+    table = make_table(rows=60).assign(size=5.0, kind=None)
+    rows = rows_of(make_problem(), table)
+    model = fit_model(settings(kind), rows, seed=0, threads=1)
+    assert np.isfinite(model.predict(rows.matrix)).all()
+
+
+def test_a_handful_of_rows_is_enough_to_fit(kind: str) -> None:
+    rows = rows_of(make_problem(), make_table(rows=2))
+    predicted = fit_model(settings(kind), rows, seed=0, threads=1).predict(rows.matrix)
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")
+def test_numbers_past_single_precision_are_predicted(kind: str) -> None:
+    rows = rows_of(make_problem(), make_table(rows=60).assign(floor=np.tile([0.0, 1e39, -1e39], 20)))
+    model = fit_model(settings(kind), rows, seed=0, threads=1)
+    assert np.isfinite(model.predict(rows.matrix)).all()
