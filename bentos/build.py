@@ -5,6 +5,7 @@ crash leaves nothing half stored. Everything is under BENTOML_HOME.
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sys
@@ -21,14 +22,16 @@ REQUIREMENTS = Path("requirements", "serve.txt")
 SERVICE = "bentos.service"
 # The bundle's folder in a BentoML model, beside BentoML's own model.yaml.
 BUNDLE = "bundle"
+VERSION = "registry_version"
 # The file in which BentoML keeps the latest version's name, beside the versions.
 LATEST = "latest"
 
 
-def store_model(bundle_folder: Path, name: str, digest: str) -> str:
-    """Copy a bundle into BentoML's model store and return the model's tag, `name:version`.
+def store_model(bundle_folder: Path, name: str, digest: str, version: str) -> str:
+    """Copy a bundle into BentoML's model store and return the model's tag.
 
-    The version is the digest's first 12 digits. A model that is there and whole is left alone.
+    The tag is the name and the digest's first 12 digits; the registry's `version`, which the service
+    tells, is a label. A model that is there and whole is left alone.
 
     Raises:
         UserError: the folder is no bundle, or not the one with this digest.
@@ -40,7 +43,7 @@ def store_model(bundle_folder: Path, name: str, digest: str) -> str:
     target = _home() / "models" / tag.path()
     if not _holds(target / BUNDLE, digest):
         with _scratch() as scratch:
-            with bentoml.models.create(tag, _model_store=ModelStore(scratch)) as model:
+            with bentoml.models.create(tag, labels={VERSION: version}, _model_store=ModelStore(scratch)) as model:
                 if copy_bundle(bundle_folder, Path(model.path) / BUNDLE) != digest:
                     raise UserError(f"{bundle_folder}: is not the bundle with the digest {digest}.")
             _move_in(scratch / tag.path(), target)
@@ -50,12 +53,13 @@ def store_model(bundle_folder: Path, name: str, digest: str) -> str:
 def build_bento(model_tag: str) -> str:
     """Build the Bento that serves a BentoML model, unless it is there, and make it the latest.
 
-    The Bento has the model's tag, which is returned.
+    Returns its tag: the model's, followed by the first 8 digits of the digest of the code around it.
     """
     import bentoml
     from bentoml._internal.bento import BentoStore
 
-    tag = bentoml.Tag.from_str(model_tag)
+    model = bentoml.Tag.from_str(model_tag)
+    tag = bentoml.Tag(model.name, f"{model.version}-{_code_digest()[:8]}")
     target = _home() / "bentos" / tag.path()
     if not target.is_dir():
         # The build imports the service, and an import before this one was for another model.
@@ -66,7 +70,7 @@ def build_bento(model_tag: str) -> str:
                 f"{SERVICE}:Prediction",
                 name=tag.name,
                 version=tag.version,
-                description=f"Predictions of {tag.name}, version {tag.version}, over HTTP.\n",
+                description=f"Predictions of {model_tag} over HTTP.\n",
                 args={"model": model_tag},
                 build_ctx=str(_context(scratch / "context")),
                 python={"lock_packages": False},
@@ -76,8 +80,8 @@ def build_bento(model_tag: str) -> str:
             # hashes twice, and copy them into bento.yaml, which every start reads.
             shutil.copy(ROOT / REQUIREMENTS, Path(bento.path) / "env" / "python" / "requirements.txt")
             _move_in(scratch / tag.path(), target)
-    make_latest(model_tag)
-    return model_tag
+    make_latest(str(tag))
+    return str(tag)
 
 
 def make_latest(bento_tag: str) -> None:
@@ -93,6 +97,15 @@ def make_latest(bento_tag: str) -> None:
     new = version.with_name(f"{LATEST}.{os.getpid()}")
     new.write_text(version.name)
     new.replace(version.with_name(LATEST))
+
+
+def _code_digest() -> str:
+    """sha256 of what is packed around the model; another digest, another Bento."""
+    digest = hashlib.sha256((ROOT / REQUIREMENTS).read_bytes())
+    for path in sorted(path for name in PACKED for path in (ROOT / name).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _home() -> Path:

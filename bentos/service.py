@@ -12,7 +12,7 @@ from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel
 
 from bentos.app import make_app
-from bentos.build import BUNDLE
+from bentos.build import BUNDLE, VERSION
 from millrace.bundle import Bundle, load_bundle
 from millrace.errors import UserError
 
@@ -23,16 +23,16 @@ class Arguments(BaseModel):
     model: str
 
 
-def _load(tag: str) -> Bundle:
+def _load(model: bentoml.Model) -> Bundle:
     try:
-        return load_bundle(Path(bentoml.models.get(tag).path) / BUNDLE)
+        return load_bundle(Path(model.path) / BUNDLE)
     except UserError as error:
         raise BentoMLException(str(error)) from None
 
 
 tag = bentoml.use_arguments(Arguments).model
-name, _, version = tag.partition(":")
-app = make_app(_load(tag), {"name": name, "version": version})
+stored = bentoml.models.get(tag)
+app = make_app(_load(stored), {"name": stored.tag.name, "version": stored.info.labels[VERSION]})
 
 
 @bentoml.service(

@@ -20,4 +20,4 @@ def build_bento(promotion: Promotion) -> Annotated[str, "bento"]:
     if champion is None:
         return ""
     folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version)
-    return build(store_model(folder, champion.name, champion.digest))
+    return build(store_model(folder, champion.name, champion.digest, champion.version))

@@ -24,7 +24,7 @@ def home(bentoml_home: Path) -> Path:
 
 @pytest.fixture
 def stored(home: Path, houses_folder: Path) -> str:  # noqa: ARG001
-    return build.store_model(houses_folder, NAME, verify(houses_folder))
+    return build.store_model(houses_folder, NAME, verify(houses_folder), "3")
 
 
 @pytest.fixture
@@ -55,20 +55,20 @@ def test_a_model_is_the_bundle_under_its_digest(stored: str, home: Path, houses_
 def test_a_stored_model_is_left_alone(stored: str, home: Path, houses_folder: Path) -> None:
     description = home / "models" / stored.replace(":", "/") / "model.yaml"
     before = description.stat()
-    assert build.store_model(houses_folder, NAME, verify(houses_folder)) == stored
+    assert build.store_model(houses_folder, NAME, verify(houses_folder), "3") == stored
     assert description.stat() == before
 
 
 def test_a_damaged_model_is_replaced(stored: str, home: Path, houses_folder: Path) -> None:
     bundle = home / "models" / stored.replace(":", "/") / build.BUNDLE
     (bundle / "model.txt").write_text("damaged")
-    build.store_model(houses_folder, NAME, verify(houses_folder))
+    build.store_model(houses_folder, NAME, verify(houses_folder), "3")
     assert verify(bundle) == verify(houses_folder)
 
 
 def test_another_bundle_than_the_named_one_is_refused(home: Path, houses_folder: Path) -> None:
     with pytest.raises(UserError, match="is not the bundle with the digest"):
-        build.store_model(houses_folder, NAME, "0" * 64)
+        build.store_model(houses_folder, NAME, "0" * 64, "3")
     assert files(home / "models") == set()
 
 
@@ -80,7 +80,7 @@ def test_a_crash_leaves_nothing_half_stored(
 
     monkeypatch.setattr(build, "_move_in", crash)
     with pytest.raises(KeyboardInterrupt):
-        build.store_model(houses_folder, NAME, verify(houses_folder))
+        build.store_model(houses_folder, NAME, verify(houses_folder), "3")
     assert files(home / "models") == set()
 
 
@@ -90,10 +90,11 @@ def test_a_bento_holds_the_code_the_lock_and_the_model(
     import bentoml
 
     before = Path.cwd()
-    assert build.build_bento(stored) == stored
+    tag = build.build_bento(stored)
+    assert tag.startswith(f"{stored}-")
     assert Path.cwd() == before
     assert capfd.readouterr() == ("", "")
-    bento = bentoml.bentos.get(stored)
+    bento = bentoml.bentos.get(tag)
     assert [str(model.tag) for model in bento.info.all_models] == [stored]
     assert bento.info.args == {"model": stored}
     packed = Path(bento.path)
@@ -107,14 +108,19 @@ def test_a_bento_holds_the_code_the_lock_and_the_model(
 def test_the_latest_is_what_was_asked_for_last(stored: str, other: Path) -> None:
     import bentoml
 
-    newer = build.store_model(other, NAME, verify(other))
-    build.build_bento(stored)
-    build.build_bento(newer)
+    older = build.build_bento(stored)
+    newer = build.build_bento(build.store_model(other, NAME, verify(other), "3"))
     assert str(bentoml.bentos.get(f"{NAME}:latest").tag) == newer
-    build.build_bento(stored)
-    assert str(bentoml.bentos.get(f"{NAME}:latest").tag) == stored
-    build.make_latest(newer)
-    assert str(bentoml.bentos.get(f"{NAME}:latest").tag) == newer
+    assert build.build_bento(stored) == older
+    assert str(bentoml.bentos.get(f"{NAME}:latest").tag) == older
+
+
+def test_other_code_around_the_same_model_is_another_bento(
+    stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build.build_bento(stored)
+    monkeypatch.setattr(build, "_code_digest", lambda: "c0ffee00" * 8)
+    assert build.build_bento(stored) == f"{stored}-c0ffee00" != first
 
 
 def test_a_bento_of_a_damaged_model_is_not_built(stored: str, home: Path) -> None:

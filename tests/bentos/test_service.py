@@ -21,8 +21,11 @@ PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
-def tag(bentoml_home: Path, houses_folder: Path) -> str:  # noqa: ARG001
-    return build_bento(store_model(houses_folder, NAME, verify(houses_folder)))
+def model(bentoml_home: Path, houses_folder: Path) -> Path:
+    """The folder of a stored model that has its Bento."""
+    tag = store_model(houses_folder, NAME, verify(houses_folder), "3")
+    build_bento(tag)
+    return bentoml_home / "models" / tag.replace(":", "/")
 
 
 def serve(port: int, folder: Path) -> "subprocess.Popen[str]":
@@ -46,7 +49,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def service(tag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:  # noqa: ARG001
+def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("serve")
     port = free_port()
     process = serve(port, folder)
@@ -70,10 +73,10 @@ def _wait_until_ready(client: httpx.Client, process: "subprocess.Popen[str]", lo
     pytest.fail(f"The service did not become ready:\n{log.read_text()}")
 
 
-def test_it_predicts(service: httpx.Client, tag: str) -> None:
+def test_it_predicts(service: httpx.Client) -> None:
     answer = service.post("/v1/predict", json={"rows": [HOUSE]}).json()
     assert answer["predictions"][0]["prediction"] > 0
-    assert f"{answer['model']['name']}:{answer['model']['version']}" == tag
+    assert (answer["model"]["name"], answer["model"]["version"]) == (NAME, "3")
 
 
 def test_it_describes_its_model(service: httpx.Client, houses_folder: Path) -> None:
@@ -103,17 +106,15 @@ def test_a_body_over_the_limit_is_a_problem(service: httpx.Client) -> None:
     assert service.post("/v1/predict", content=b" " * 40_000_000, headers=headers).status_code == 413
 
 
-def test_a_damaged_bundle_ends_the_service_with_a_sentence(
-    tag: str, bentoml_home: Path, tmp_path: Path
-) -> None:
-    model = bentoml_home / "models" / tag.replace(":", "/") / BUNDLE / "model.txt"
-    whole = model.read_bytes()
-    model.write_bytes(whole + b"\n")
+def test_a_damaged_bundle_ends_the_service_with_a_sentence(model: Path, tmp_path: Path) -> None:
+    file = model / BUNDLE / "model.txt"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b"\n")
     try:
         process = serve(free_port(), tmp_path)
         assert process.wait(PATIENCE) == 1
     finally:
-        model.write_bytes(whole)
+        file.write_bytes(whole)
     log = (tmp_path / "log").read_text().strip()
     assert log.endswith("the file 'model.txt' was changed after training; fetch the bundle again.")
     assert len(log.splitlines()) == 1

@@ -104,5 +104,3 @@ def make_fitted(task: Task, kind: str) -> FittedModel:
     """A model of a kind fitted on a task's case; made once."""
     case = make_case(task)
     return FittedModel(case.problem, case.state, fit_model(settings(kind), case.rows, seed=0, threads=1))
-
-

@@ -61,7 +61,7 @@ def test_the_same_training_has_the_same_digest(case: Case, kind: str, tmp_path: 
     assert digests[0] == digests[1]
 
 
-def test_storing_a_loaded_bundle_again_gives_the_same_digest(case: Case, fitted: FittedModel, tmp_path: Path) -> None:
+def test_storing_a_loaded_bundle_again_gives_the_same_digest(fitted: FittedModel, tmp_path: Path) -> None:
     digest = bundled(tmp_path / "one", fitted)
     assert bundled(tmp_path / "two", load_bundle(tmp_path / "one").fitted) == digest
 
@@ -96,7 +96,12 @@ def test_any_changed_byte_is_detected(
     at = data.draw(st.integers(0, len(content) - 1))
     byte = bytes([data.draw(st.integers(0, 255).filter(lambda value: value != content[at]))])
     change = data.draw(st.sampled_from(["replace", "insert", "delete", "truncate"]))
-    after = {"replace": byte + content[at + 1 :], "insert": byte + content[at:], "delete": content[at + 1 :], "truncate": b""}
+    after = {
+        "replace": byte + content[at + 1 :],
+        "insert": byte + content[at:],
+        "delete": content[at + 1 :],
+        "truncate": b"",
+    }
     path.write_bytes(content[:at] + after[change])
     with pytest.raises(UserError):
         load_bundle(folder)
@@ -171,8 +176,8 @@ def test_no_file_of_a_bundle_is_a_pickle(original: Path) -> None:
 
 
 def test_json_is_canonical_and_knows_no_nan() -> None:
-    assert to_json({"b": 1, "a": "ä"}) == to_json({"a": "ä", "b": 1}) == '{\n  "a": "ä",\n  "b": 1\n}'.encode()
+    assert (
+        to_json({"b": 1, "a": "ä"}) == to_json({"a": "ä", "b": 1}) == '{\n  "a": "ä",\n  "b": 1\n}'.encode()
+    )
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"a": float("nan")})
-
-

@@ -58,7 +58,22 @@ def test_numbers_are_read_from_what_holds_numbers(values: Any, expected: list[fl
 
 
 @pytest.mark.parametrize(
-    "value", ["x", "1,000", "1_000", "0x10", "12 m", "１２", "True", True, DAY, DAY.date(), dt.timedelta(1), [1.0], {"a": 1}]
+    "value",
+    [
+        "x",
+        "1,000",
+        "1_000",
+        "0x10",
+        "12 m",
+        "\uff11\uff12",
+        "True",
+        True,
+        DAY,
+        DAY.date(),
+        dt.timedelta(1),
+        [1.0],
+        {"a": 1},
+    ],
 )
 @pytest.mark.parametrize("kind", ["number", "integer"])
 def test_what_is_no_number_is_unreadable(value: Any, kind: str) -> None:
@@ -132,7 +147,20 @@ def test_datetimes_are_read_as_utc(values: Any, expected: list[dt.datetime | Non
 
 
 @pytest.mark.parametrize(
-    "value", ["01/02/2020", "2020-02-30", "now", "today", "1700000000", "2020", 1_700_000_000, 2020, 1.5, True, dt.time(1)]
+    "value",
+    [
+        "01/02/2020",
+        "2020-02-30",
+        "now",
+        "today",
+        "1700000000",
+        "2020",
+        1_700_000_000,
+        2020,
+        1.5,
+        True,
+        dt.time(1),
+    ],
 )
 def test_what_is_no_datetime_is_unreadable(value: Any) -> None:
     values, unreadable = casted([value], type="datetime")
@@ -192,8 +220,14 @@ def test_a_table_has_the_columns_of_the_contract_in_its_order() -> None:
     ("raw", "expected"),
     [
         (pa.table({"x": [1.0], "z": [1.0]}), "t: the target 'y' of problem 'homes' is missing."),
-        (pa.table({"X": [1.0], "z": [1.0], "y": [1.0]}), "the column 'x' of problem 'homes' is missing. Did you mean 'X'?"),
-        (pa.table({"a": [1.0], "y": [1.0]}), "the columns 'x', 'z' of problem 'homes' are missing. The table has: a, y."),
+        (
+            pa.table({"X": [1.0], "z": [1.0], "y": [1.0]}),
+            "the column 'x' of problem 'homes' is missing. Did you mean 'X'?",
+        ),
+        (
+            pa.table({"a": [1.0], "y": [1.0]}),
+            "the columns 'x', 'z' of problem 'homes' are missing. The table has: a, y.",
+        ),
         (pa.table([[1.0]] * 4, ["x", "x", "y", "z"]), "the column 'x' stands in the header twice"),
         (pa.table({"x": [], "z": [], "y": []}), "t: has a header but no rows."),
     ],
@@ -205,11 +239,15 @@ def test_a_table_of_another_shape_is_refused(raw: pa.Table, expected: str) -> No
 
 
 def test_a_spare_column_may_be_there_twice() -> None:
-    assert len(cast(pa.table([[1.0]] * 5, ["x", "y", "z", "s", "s"]), one_column({"type": "number"}), "t")) == 1
+    assert (
+        len(cast(pa.table([[1.0]] * 5, ["x", "y", "z", "s", "s"]), one_column({"type": "number"}), "t")) == 1
+    )
 
 
 def test_column_names_may_be_of_any_script() -> None:
-    problem = make_problem(features={"größe [m²]": {"type": "number"}, "大きさ": {"type": "number"}}, key=None)
+    problem = make_problem(
+        features={"größe [m²]": {"type": "number"}, "大きさ": {"type": "number"}}, key=None
+    )
     bronze = cast(pa.table({"größe [m²]": ["1"], "大きさ": ["zwei"], "y": ["3"]}), problem, "t")
     assert bronze[UNREADABLE].tolist() == ["大きさ: 'zwei' is not a number"]
 
@@ -220,7 +258,9 @@ def test_a_table_of_one_row_is_cast() -> None:
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
 @pytest.mark.parametrize("writer", ["arrow", "pandas"])
-def test_the_same_table_from_csv_and_parquet_has_the_same_digest(tmp_path: Path, task: Any, writer: str) -> None:
+def test_the_same_table_from_csv_and_parquet_has_the_same_digest(
+    tmp_path: Path, task: Any, writer: str
+) -> None:
     table = make_table(task)
     arrow = pa.Table.from_pandas(table)
     pq.write_table(arrow, tmp_path / "t.parquet")
@@ -235,7 +275,9 @@ def test_the_same_table_from_csv_and_parquet_has_the_same_digest(tmp_path: Path,
     assert table_digest(csv) == table_digest(parquet)
 
 
-def test_one_bad_cell_in_california_housing_changes_one_row(housing: Path, tmp_path: Path, problems: Path) -> None:
+def test_one_bad_cell_in_california_housing_changes_one_row(
+    housing: Path, tmp_path: Path, problems: Path
+) -> None:
     from millrace.contract import load_problem
     from millrace.digests import row_digests
 

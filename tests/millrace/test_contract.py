@@ -9,7 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from millrace.contract import OWN_COLUMNS, Column, Problem, Split, Target, load_problem, parse_problem, problem_names
+from millrace.contract import (
+    OWN_COLUMNS,
+    Column,
+    Problem,
+    Split,
+    Target,
+    load_problem,
+    parse_problem,
+    problem_names,
+)
 from millrace.errors import UserError
 from tests.millrace.cases import FEATURES, TARGETS, make_problem
 
@@ -18,10 +27,17 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @st.composite
-def columns(draw: st.DrawFn, kinds: tuple[str, ...] = ("number", "integer", "category", "boolean", "datetime")) -> dict[str, Any]:
+def columns(
+    draw: st.DrawFn, kinds: tuple[str, ...] = ("number", "integer", "category", "boolean", "datetime")
+) -> dict[str, Any]:
     """A column of any type with whatever its type allows."""
     kind = draw(st.sampled_from(kinds))
-    column: dict[str, Any] = {"type": kind, "unit": draw(names), "meaning": draw(names), "nullable": draw(st.booleans())}
+    column: dict[str, Any] = {
+        "type": kind,
+        "unit": draw(names),
+        "meaning": draw(names),
+        "nullable": draw(st.booleans()),
+    }
     if kind in ("number", "integer"):
         low, high = draw(st.none() | finite), draw(st.none() | finite)
         assume(low is None or high is None or low < high)
@@ -78,7 +94,9 @@ def test_a_wrong_key_anywhere_names_the_nearest_key_the_file_and_the_line(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     # Features named like a column's own keys must not confuse the search for the nearest one.
-    parts = make_problem(features={"type": {"type": "number"}, "range": {"type": "integer"}}, key=None).model_dump(mode="json")
+    parts = make_problem(
+        features={"type": {"type": "number"}, "range": {"type": "integer"}}, key=None
+    ).model_dump(mode="json")
     places: list[tuple[type, dict[str, Any]]] = [
         (Problem, parts),
         (Target, parts["target"]),
@@ -94,7 +112,9 @@ def test_a_wrong_key_anywhere_names_the_nearest_key_the_file_and_the_line(
     path = tmp_path_factory.mktemp("problems") / "homes.yaml"
     text = yaml.safe_dump(parts, sort_keys=data.draw(st.booleans()))
     path.write_text(text)
-    line = 1 + next(i for i, content in enumerate(text.splitlines()) if content.strip().startswith(f"{wrong}:"))
+    line = 1 + next(
+        i for i, content in enumerate(text.splitlines()) if content.strip().startswith(f"{wrong}:")
+    )
     with pytest.raises(UserError) as caught:
         load_problem("homes", path.parent)
     assert f"{path}, line {line}: unknown key" in str(caught.value)
@@ -106,7 +126,10 @@ def test_a_wrong_key_anywhere_names_the_nearest_key_the_file_and_the_line(
     [
         ({"target": {"name": "size", "type": "number"}}, "also listed as a feature"),
         ({"target": TARGETS["regression"] | {"nullable": True}}, "target cannot be nullable"),
-        ({"target": {"name": "y", "type": "category", "categories": ["a", "b"]}}, "regression target is of type"),
+        (
+            {"target": {"name": "y", "type": "category", "categories": ["a", "b"]}},
+            "regression target is of type",
+        ),
         ({"target": {"name": "y", "type": "datetime"}}, "regression target is of type"),
         ({"task": "binary", "target": TARGETS["multiclass"]}, "binary target has 2 categories, not 3"),
         ({"task": "multiclass", "target": TARGETS["binary"]}, "multiclass target is of type category"),
@@ -137,7 +160,10 @@ def test_a_problem_that_cannot_be_learnt_is_refused(changes: dict[str, Any], com
         ({"type": "category", "categories": ["a", " b"]}, "no space around"),
         ({"type": "category", "categories": ["a", ""]}, "are not empty"),
         ({"type": "category", "categories": [0, 1]}, "valid string"),
-        ({"type": "category", "categories": ["a", "b"], "range": [0, 1]}, "'range' is for number and integer"),
+        (
+            {"type": "category", "categories": ["a", "b"], "range": [0, 1]},
+            "'range' is for number and integer",
+        ),
         ({"type": "number", "categories": ["a", "b"]}, "'categories' is for category"),
         ({"type": "number", "range": [1, 1]}, "must rise: 1 is not below 1"),
         ({"type": "number", "range": [2, 1]}, "must rise"),

@@ -14,5 +14,8 @@ def test_the_nearest_name_is_found_whatever_its_case(given: str, expected: str) 
 
 
 def test_an_unknown_name_comes_with_the_known_ones() -> None:
-    assert str(unknown("problem", "irs", ["iris", "a"])) == "Unknown problem 'irs'. Did you mean 'iris'? Known: a, iris."
+    assert (
+        str(unknown("problem", "irs", ["iris", "a"]))
+        == "Unknown problem 'irs'. Did you mean 'iris'? Known: a, iris."
+    )
     assert str(unknown("problem", "x", [])) == "Unknown problem 'x'. Known: none."

@@ -62,7 +62,7 @@ def test_numbers_and_moments_are_cut_at_their_quartiles() -> None:
     assert [(part.value, part.rows) for part in slices if part.feature == "size"] == [
         ("0 to 59.75", 60), ("59.75 to 119.5", 60), ("119.5 to 179.2", 60), ("179.2 to 239", 60),
     ]  # fmt: skip
-    assert [part.value for part in slices if part.feature == "built"][0] == "2001-01-01 to 2001-03-01"
+    assert next(part.value for part in slices if part.feature == "built") == "2001-01-01 to 2001-03-01"
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,18 @@ def own_scale(fitted: FittedModel, matrix: Matrix) -> Floats:
     else:
         assert isinstance(model, LinearModel)
         filled = model.state.fill(matrix)
-        raw = model.pipeline.predict(filled) if task == "regression" else model.pipeline.decision_function(filled)
+        raw = (
+            model.pipeline.predict(filled)
+            if task == "regression"
+            else model.pipeline.decision_function(filled)
+        )
     return np.asarray(raw, dtype=np.float64).reshape(len(matrix), -1)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 40), slice(3, 4)], ids=["many rows", "one row"])
-def test_contributions_and_base_add_up_to_the_prediction(case: Case, fitted: FittedModel, rows: slice) -> None:
+def test_contributions_and_base_add_up_to_the_prediction(
+    case: Case, fitted: FittedModel, rows: slice
+) -> None:
     matrix = case.rows.matrix[rows]
     found = explain(fitted, matrix)
     outputs = 3 if case.problem.task == "multiclass" else 1

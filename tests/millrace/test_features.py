@@ -107,7 +107,9 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
 
 
 def test_a_column_without_any_value_is_filled_with_zero() -> None:
-    table = make_table(rows=5).assign(size=np.nan, kind=None, lift=pd.array([None] * 5, dtype="boolean"), built=pd.NaT)
+    table = make_table(rows=5).assign(
+        size=np.nan, kind=None, lift=pd.array([None] * 5, dtype="boolean"), built=pd.NaT
+    )
     state = fit_features(table, make_problem())
     assert state.fill(state.transform(table))[:, [0, 2, 3, 4]].tolist() == [[0.0] * 4] * 5
 
@@ -127,7 +129,9 @@ def test_filling_leaves_the_matrix_as_it_was(case: Case) -> None:
         ("multiclass", ["high", "low", "middle"], [2.0, 0.0, 1.0]),
     ],
 )
-def test_the_target_is_its_value_or_the_place_of_its_class(task: Any, given: Any, expected: list[float]) -> None:
+def test_the_target_is_its_value_or_the_place_of_its_class(
+    task: Any, given: Any, expected: list[float]
+) -> None:
     assert encode_target(given, make_problem(task)).tolist() == expected
 
 

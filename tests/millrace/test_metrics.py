@@ -48,7 +48,9 @@ def test_classification_metrics_agree_with_scikit_learn(seed: int, classes: int)
     target, chances = guesses(seed, classes)
     labels = list(range(classes))
     assert log_loss(target, chances) == pytest.approx(reference.log_loss(target, chances, labels=labels))
-    assert accuracy(target, chances) == pytest.approx(reference.accuracy_score(target, chances.argmax(axis=1)))
+    assert accuracy(target, chances) == pytest.approx(
+        reference.accuracy_score(target, chances.argmax(axis=1))
+    )
     expected = reference.brier_score_loss(target, chances, labels=labels, scale_by_half=False)
     assert brier(target, chances) == pytest.approx(expected)
 
@@ -95,7 +97,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     covered = 0
     for trial in range(150):
         errors = rng.normal(scale=2.0, size=100)
-        found = bootstrap_metrics("regression", np.zeros(100), errors, resamples=200, confidence=0.9, seed=trial)
+        found = bootstrap_metrics(
+            "regression", np.zeros(100), errors, resamples=200, confidence=0.9, seed=trial
+        )
         covered += found["rmse"].low <= 2.0 <= found["rmse"].high
     # The percentile interval is a little narrow at 100 rows; 0.03 more is two standard errors of 150 trials.
     assert 0.82 <= covered / 150 <= 0.95
@@ -118,7 +122,8 @@ def test_intervals_hold_the_point_widen_with_confidence_and_narrow_with_rows() -
 def test_an_interval_is_the_same_for_the_same_seed() -> None:
     target, chances = guesses(0, 2)
     one, same, other = (
-        bootstrap_metrics("binary", target, chances, resamples=100, confidence=0.9, seed=seed) for seed in (1, 1, 2)
+        bootstrap_metrics("binary", target, chances, resamples=100, confidence=0.9, seed=seed)
+        for seed in (1, 1, 2)
     )
     assert one == same != other
 

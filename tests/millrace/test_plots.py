@@ -54,10 +54,13 @@ def test_the_same_results_are_drawn_as_the_same_bytes() -> None:
     ids=["one row", "one class", "always wrong"],
 )
 def test_classes_that_are_absent_can_be_drawn(target: Any, predicted: Any) -> None:
-    assert set(evaluation_plots(target, predicted, make_problem("multiclass"))) == {"calibration", "confusion"}
+    assert set(evaluation_plots(target, predicted, make_problem("multiclass"))) == {
+        "calibration",
+        "confusion",
+    }
 
 
-@pytest.mark.parametrize("values", [np.ones(1), np.ones(5), np.array([-1e300, 0.0, 1e300])])
+@pytest.mark.parametrize("values", [np.ones(1), np.array([-1e300, 0.0, 1e300])])
 def test_targets_of_any_spread_can_be_drawn(values: Any) -> None:
     assert evaluation_plots(values, values / 2, make_problem())["residuals"].startswith(PNG)
 
@@ -82,9 +85,8 @@ def drawn(name: str, text: str) -> None:
         assert all(png.startswith(PNG) for png in plots.values())
 
 
-@pytest.mark.parametrize("name", ["$^$ {x} %s", "größe_m²\\d"])
-def test_no_name_is_taken_for_a_formula(name: str) -> None:
-    drawn(name, name)
+def test_no_name_is_taken_for_a_formula() -> None:
+    drawn("$^$ {x} %s größe_m²\\d", "$_$")
 
 
 def test_what_stands_between_dollar_signs_is_drawn_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from millrace.promotion import (
     baseline_predictions,
 )
 from millrace.splitting import split
-from tests.millrace.cases import FEATURES, Case, make_case, make_fitted, make_problem, make_table
+from tests.millrace.cases import FEATURES, Case, make_case, make_fitted, make_problem
 
 RULE = Rule(resamples=400, confidence=0.95, seed=0)
 
@@ -35,7 +35,9 @@ def champion_of(folder: Path, fitted: FittedModel, table: pd.DataFrame) -> Bundl
 def scores_of(holdout: pd.DataFrame, problem: Problem, challenger: Floats) -> Scores:
     """A challenger's predictions beside the baseline's."""
     target = encode_target(holdout["y"], problem)
-    return Scores(target, challenger, baseline_predictions(problem.task, target, len(target), len(problem.classes)))
+    return Scores(
+        target, challenger, baseline_predictions(problem.task, target, len(target), len(problem.classes))
+    )
 
 
 def judged(folder: Path, case: Case, challenger: Any, rule: Rule = RULE) -> Verdict:
@@ -69,14 +71,16 @@ def test_a_clearly_better_challenger_is_promoted(case: Case, tmp_path: Path) -> 
 
 
 def test_an_equal_challenger_is_not_promoted(case: Case, tmp_path: Path) -> None:
-    verdict = judged(tmp_path, case, lambda predicted, target: predicted)
+    verdict = judged(tmp_path, case, lambda predicted, _: predicted)
     assert not verdict.promote
     assert verdict.challenger == verdict.rival
     assert "better in 0.0% of 400 resamples, less than the 95% asked for" in verdict.reason
 
 
 def test_a_worse_challenger_is_not_promoted(case: Case, tmp_path: Path) -> None:
-    verdict = judged(tmp_path, case, lambda predicted, target: 2 * predicted - towards_truth(predicted, target))
+    verdict = judged(
+        tmp_path, case, lambda predicted, target: 2 * predicted - towards_truth(predicted, target)
+    )
     assert not verdict.promote
     assert verdict.improvement is not None
     assert verdict.improvement.value < 0
@@ -175,14 +179,19 @@ def test_too_few_shared_rows_are_no_ground_for_a_verdict(tmp_path: Path) -> None
     [
         (make_problem("binary"), "predicts another target"),
         (make_problem(target={"name": "z", "type": "number"}), "predicts another target"),
-        (make_problem(features={k: v for k, v in FEATURES.items() if k != "lift"}), "needs the column 'lift'"),
+        (
+            make_problem(features={k: v for k, v in FEATURES.items() if k != "lift"}),
+            "needs the column 'lift'",
+        ),
         (
             make_problem(features=FEATURES | {"floor": {"type": "category", "categories": ["1", "2"]}}),
             "reads the column 'floor' as integer, not as category",
         ),
     ],
 )
-def test_a_champion_of_another_contract_is_left_to_a_person(tmp_path: Path, problem: Problem, expected: str) -> None:
+def test_a_champion_of_another_contract_is_left_to_a_person(
+    tmp_path: Path, problem: Problem, expected: str
+) -> None:
     case = make_case("regression")
     champion = champion_of(tmp_path, make_fitted("regression", "linear"), case.table)
     holdout = case.table.rename(columns={"y": problem.target.name})[list(problem.columns)]
@@ -195,7 +204,9 @@ def test_a_champion_of_another_contract_is_left_to_a_person(tmp_path: Path, prob
 
 def test_a_champion_with_other_ranges_and_meanings_is_still_compared(tmp_path: Path) -> None:
     case = make_case("regression")
-    changed = make_problem(features=FEATURES | {"floor": {"type": "number", "meaning": "storey", "range": [0, 99]}})
+    changed = make_problem(
+        features=FEATURES | {"floor": {"type": "number", "meaning": "storey", "range": [0, 99]}}
+    )
     champion = champion_of(tmp_path, make_fitted("regression", "linear"), case.table)
     holdout = split(case.table, changed)[1]
     scores = scores_of(holdout, changed, holdout["y"].to_numpy())

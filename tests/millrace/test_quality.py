@@ -8,6 +8,7 @@ import pytest
 
 from millrace.casting import UNREADABLE
 from millrace.contract import Task
+from millrace.errors import UserError
 from millrace.features import FeatureState, fit_features
 from millrace.quality import (
     GOLD_TARGET,
@@ -23,7 +24,6 @@ from millrace.quality import (
     shown_range,
     silver_suite,
 )
-from millrace.errors import UserError
 from tests.millrace.cases import FEATURES, TASKS, Case, make_case, make_problem, make_table
 
 PROBLEM = make_problem()
@@ -70,7 +70,7 @@ def test_a_good_table_passes_every_check_of_every_layer(task: Task) -> None:
             {UNREADABLE: ["size: 'x' is not a number"] * 6 + [None] * 94},
             UNREADABLE,
             "column_values_to_be_null",
-            "hold no row with unreadable cells: 6 of 100 rows (6.0%) do not, for example size: 'x' is not a number.",
+            "unreadable cells: 6 of 100 rows (6.0%) do not, for example size: 'x' is not a number.",
         ),
         (
             {"floor": [np.nan] * 6 + [1.0] * 94},
@@ -84,9 +84,19 @@ def test_a_good_table_passes_every_check_of_every_layer(task: Task) -> None:
             "column_values_to_be_of_type",
             "column 'size' should be of type float64",
         ),
-        ({"kind": 1.5}, "kind", "column_values_to_be_of_type", "column 'kind' should be of type str (found: float64)."),
+        (
+            {"kind": 1.5},
+            "kind",
+            "column_values_to_be_of_type",
+            "column 'kind' should be of type str (found: float64).",
+        ),
         ({"lift": 1.0}, "lift", "column_values_to_be_of_type", "should be of type bool (found: float64)."),
-        ({"built": "2020"}, "built", "column_values_to_be_of_type", "column 'built' should be of type datetime64"),
+        (
+            {"built": "2020"},
+            "built",
+            "column_values_to_be_of_type",
+            "column 'built' should be of type datetime64",
+        ),
         (
             {"size": np.nan},
             "size",
@@ -95,7 +105,9 @@ def test_a_good_table_passes_every_check_of_every_layer(task: Task) -> None:
         ),
     ],
 )
-def test_a_broken_bronze_table_fails_its_check(changes: dict[str, Any], column: str | None, rule: str, sentence: str) -> None:
+def test_a_broken_bronze_table_fails_its_check(
+    changes: dict[str, Any], column: str | None, rule: str, sentence: str
+) -> None:
     found = failed(bronze(**changes), bronze_suite(PROBLEM, 100 if changes else 101, 0.05))
     assert list(found) == [(column, rule)]
     assert sentence in found[column, rule].sentence
@@ -122,44 +134,46 @@ def changed(row: int, **values: Any) -> pd.DataFrame:
             changed(3, size=100.5),
             "size",
             "column_values_to_be_between",
-            "column 'size' should lie in -100 to 100 m2: 1 of 100 rows (1.0%) do not, for example 100.5.",
+            "lie in -100 to 100 m2: 1 of 100 rows (1.0%) do not, for example 100.5.",
         ),
         (
             changed(3, floor=np.inf),
             "floor",
             "column_values_to_be_between",
-            "column 'floor' should lie in -infinity to infinity: 1 of 100 rows (1.0%) do not, for example Infinity.",
+            "lie in -infinity to infinity: 1 of 100 rows (1.0%) do not, for example Infinity.",
         ),
         (
             changed(3, floor=np.nan),
             "floor",
             "column_values_to_not_be_null",
-            "column 'floor' should have no missing value: 1 of 100 rows (1.0%) do not, for example null.",
+            "have no missing value: 1 of 100 rows (1.0%) do not, for example null.",
         ),
         (
             changed(3, kind="castle"),
             "kind",
             "column_values_to_be_in_set",
-            "column 'kind' should be one of flat, house, boat: 1 of 100 rows (1.0%) do not, for example castle.",
+            "be one of flat, house, boat: 1 of 100 rows (1.0%) do not, for example castle.",
         ),
         (
             changed(3, id="home 4"),
             "id",
             "column_values_to_be_unique",
-            "column 'id' should identify each row: 2 of 100 rows (2.0%) do not, for example home 4.",
+            "identify each row: 2 of 100 rows (2.0%) do not, for example home 4.",
         ),
         (
             make_table(rows=100).assign(y=1.0),
             "y",
             "column_unique_value_count_to_be_between",
-            "column 'y' should hold at least two different values (found: 1).",
+            "hold at least two different values (found: 1).",
         ),
     ],
 )
-def test_a_broken_silver_table_fails_its_check(table: pd.DataFrame, column: str, rule: str, sentence: str) -> None:
+def test_a_broken_silver_table_fails_its_check(
+    table: pd.DataFrame, column: str, rule: str, sentence: str
+) -> None:
     found = failed(table, silver_suite(PROBLEM))
     assert list(found) == [(column, rule)]
-    assert found[column, rule].sentence == sentence
+    assert found[column, rule].sentence == f"column '{column}' should {sentence}"
 
 
 def test_a_row_that_is_there_twice_fails_both_uniqueness_checks() -> None:
@@ -194,7 +208,9 @@ def test_samples_are_different_values_few_and_short() -> None:
         ({"size": 1.0}, "size", "column_unique_value_count_to_be_between", "warning"),
     ],
 )
-def test_a_broken_gold_table_fails_its_check(changes: dict[str, Any], column: str | None, rule: str, severity: str) -> None:
+def test_a_broken_gold_table_fails_its_check(
+    changes: dict[str, Any], column: str | None, rule: str, severity: str
+) -> None:
     case = make_case("regression")
     found = failed(gold(case, **changes), gold_suite(case.state))
     assert found[column, rule].severity == severity
@@ -250,7 +266,14 @@ def test_an_expectation_that_cannot_be_evaluated_is_no_failure_of_the_data() -> 
 def test_failures_stop_the_run_and_warnings_do_not() -> None:
     def check(severity: str, passed: bool) -> Check:
         return Check(
-            rule="r", column="a", expected="be good", severity=severity, passed=passed, unexpected=1, rows=4, samples=("7",)
+            rule="r",
+            column="a",
+            expected="be good",
+            severity=severity,
+            passed=passed,
+            unexpected=1,
+            rows=4,
+            samples=("7",),
         )
 
     fine = Report(layer="gold", checks=(check("critical", True), check("warning", False)))
@@ -278,7 +301,12 @@ def test_columns_of_any_name_are_checked() -> None:
 
 @pytest.mark.parametrize(
     ("bounds", "unit", "shown"),
-    [([0, 1.5], "m", "0 to 1.5 m"), ([None, 1], "", "-infinity to 1"), ([0, None], "", "0 to infinity"), (None, "", "-infinity to infinity")],
+    [
+        ([0, 1.5], "m", "0 to 1.5 m"),
+        ([None, 1], "", "-infinity to 1"),
+        ([0, None], "", "0 to infinity"),
+        (None, "", "-infinity to infinity"),
+    ],
 )
 def test_a_range_is_written_as_people_do(bounds: Any, unit: str, shown: str) -> None:
     problem = make_problem(features=FEATURES | {"size": {"type": "number", "range": bounds, "unit": unit}})

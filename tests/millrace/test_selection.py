@@ -42,7 +42,9 @@ def test_too_few_rows_for_the_folds_are_refused_with_the_number_that_works() -> 
     with pytest.raises(UserError, match=r"3 training rows cannot fill 5 folds.*--set folds=3"):
         make_folds(with_target([1.0, 2.0, 3.0], "regression"), 5, seed=0)
     rare = with_target([0.0] * 9 + [1.0] * 9 + [2.0] * 2, "multiclass")
-    with pytest.raises(UserError, match=r"2 training rows in the smallest class cannot fill 5 folds.*--set folds=2"):
+    with pytest.raises(
+        UserError, match=r"2 training rows in the smallest class cannot fill 5 folds.*--set folds=2"
+    ):
         make_folds(rare, 5, seed=0)
     assert len(make_folds(rare, 2, seed=0)) == 2
 
@@ -67,14 +69,17 @@ def test_folds_score_rows_that_the_model_has_not_seen(case: Case) -> None:
 
 def test_scores_do_not_depend_on_the_threads(case: Case, kind: str) -> None:
     one, two = (
-        cross_validate("one", settings(kind), case.rows, folds=3, seed=0, threads=threads).folds for threads in (1, 2)
+        cross_validate("one", settings(kind), case.rows, folds=3, seed=0, threads=threads).folds
+        for threads in (1, 2)
     )
     assert one == two
 
 
 def test_the_best_candidate_leads() -> None:
     results = [
-        CandidateResult(candidate=name, metric_name="rmse", folds=({"rmse": score}, {"rmse": score + 1}), seconds=1)
+        CandidateResult(
+            candidate=name, metric_name="rmse", folds=({"rmse": score}, {"rmse": score + 1}), seconds=1
+        )
         for name, score in {"worst": 3.0, "best": 1.0, "middle": 2.0}.items()
     ]
     board = leaderboard(results, "regression")

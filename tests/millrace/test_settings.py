@@ -15,7 +15,11 @@ ONE = {"one": {"kind": "linear"}}
 def test_the_shipped_run_configuration_is_valid_and_tries_every_kind(problems: Path) -> None:
     parameters = yaml.safe_load((problems.parent / "training.yaml").read_text())["parameters"]
     settings = TrainingSettings.model_validate(parameters["settings"])
-    assert {candidate.kind for candidate in settings.candidates.values()} == {"linear", "random_forest", "lightgbm"}
+    assert {candidate.kind for candidate in settings.candidates.values()} == {
+        "linear",
+        "random_forest",
+        "lightgbm",
+    }
 
 
 @pytest.mark.parametrize(

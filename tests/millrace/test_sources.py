@@ -127,13 +127,15 @@ def test_other_file_types_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "parts.parquet").mkdir()
-    assert "is a directory; name one .csv or .parquet file in it" in refusal(f"{tmp_path}/parts.parquet", tmp_path)
+    assert "is a directory; name one .csv or .parquet file in it" in refusal(
+        f"{tmp_path}/parts.parquet", tmp_path
+    )
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsspec.implementations.local import LocalFileSystem
 
-    def deny(*args: Any, **kwargs: Any) -> NoReturn:
+    def deny(*_: Any) -> NoReturn:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(LocalFileSystem, "cat_file", deny)
@@ -152,11 +154,18 @@ def test_a_host_that_does_not_answer_is_refused(tmp_path: Path) -> None:
 
 def test_the_sample_is_read_by_name(tmp_path: Path) -> None:
     assert read("sample://housing", tmp_path).table.num_rows > 1000
-    assert refusal("sample://hosing", tmp_path) == "Unknown sample 'hosing'. Did you mean 'housing'? Known: housing."
+    assert (
+        refusal("sample://hosing", tmp_path)
+        == "Unknown sample 'hosing'. Did you mean 'housing'? Known: housing."
+    )
 
 
-@pytest.mark.parametrize(("name", "classes"), [("iris", 3), ("wine", 3), ("breast_cancer", 2), ("diabetes", None)])
-def test_data_sets_of_scikit_learn_come_with_class_names(tmp_path: Path, name: str, classes: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "classes"), [("iris", 3), ("wine", 3), ("breast_cancer", 2), ("diabetes", None)]
+)
+def test_data_sets_of_scikit_learn_come_with_class_names(
+    tmp_path: Path, name: str, classes: int | None
+) -> None:
     target = read(f"sklearn://{name}", tmp_path).table.column("target")
     assert pa.types.is_floating(target.type) == (classes is None)
     assert classes is None or (pa.types.is_string(target.type) and len(target.unique()) == classes)
@@ -167,12 +176,14 @@ def test_an_unknown_data_set_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Retry downloading")
-def test_a_download_without_network_is_refused_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*args: Any, **kwargs: Any) -> NoReturn:
+def test_a_download_without_network_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any) -> NoReturn:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     found = refusal("sklearn://california_housing", tmp_path)
     assert "'california_housing' cannot be downloaded" in found
     assert "Name or service not known" in found
