@@ -27,6 +27,8 @@ def main(rounds: int) -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["MILLRACE_HOME"] = str(Path(scratch) / "state")
+        # For both sides: without it a busy machine slows LightGBM's threads a hundredfold.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         plots = Path(scratch) / "plots"
         plots.mkdir()
         plain = [sys.executable, str(ROOT / "benchmarks" / "plain_training.py"), str(DATA), str(plots)]

@@ -34,6 +34,9 @@ def variables() -> dict[str, str]:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MPLBACKEND": "agg",
+        # LightGBM's threads wait for one another by spinning: beside another busy process a fit of one
+        # second then takes minutes. Read by OpenMP when it is loaded.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
 
 

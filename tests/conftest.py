@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+# Before anything loads OpenMP; see stacks/environment.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 # Small models: these tests are about the pipeline, not about accuracy.
