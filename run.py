@@ -79,10 +79,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Problems: configs/problems/. Stacks: configs/stacks/. Start with: make train",
     )
     parser.add_argument("--pipeline", required=True, help=f"one of: {', '.join(PIPELINES)}")
-    parser.add_argument("--problem", default=DEFAULT_PROBLEM, help="a name in configs/problems/ (%(default)s)")
-    parser.add_argument("--data", metavar="URI", help="a .csv or .parquet file instead of the problem's source")
+    parser.add_argument(
+        "--problem", default=DEFAULT_PROBLEM, help="a name in configs/problems/ (%(default)s)"
+    )
+    parser.add_argument(
+        "--data", metavar="URI", help="a .csv or .parquet file instead of the problem's source"
+    )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a run configuration (configs/PIPELINE.yaml)")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a run configuration (configs/PIPELINE.yaml)"
+    )
     parser.add_argument(
         "--set",
         action="append",

@@ -46,8 +46,8 @@ def main(rounds: int) -> int:
 def _print_table(times: list[tuple[float, float, float]]) -> None:
     print(f"{'round':>6} {'plain s':>9} {'command s':>10} {'ratio':>7} {'above s':>8} {'cached s':>9}")
     for number, (plain, ours, cached) in enumerate(times, 1):
-        row = f"{number:>6} {plain:>9.1f} {ours:>10.1f} {ours / plain:>7.2f} {ours - plain:>8.1f} {cached:>9.1f}"
-        print(row)
+        ratio, above = ours / plain, ours - plain
+        print(f"{number:>6} {plain:>9.1f} {ours:>10.1f} {ratio:>7.2f} {above:>8.1f} {cached:>9.1f}")
     plain, ours, cached = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = statistics.median(o / p for p, o, _ in times)
     above = statistics.median(o - p for p, o, _ in times)

@@ -40,9 +40,7 @@ def fit_lightgbm(X, y, threads):
 
 
 def fit_forest(X, y, threads):
-    forest = RandomForestRegressor(
-        100, max_features=0.5, min_samples_leaf=2, random_state=0, n_jobs=threads
-    )
+    forest = RandomForestRegressor(100, max_features=0.5, min_samples_leaf=2, random_state=0, n_jobs=threads)
     return forest.fit(X, y)
 
 

@@ -43,7 +43,9 @@ def store_model(bundle_folder: Path, name: str, digest: str, version: str) -> st
     target = _home() / "models" / tag.path()
     if not _holds(target / BUNDLE, digest):
         with _scratch() as scratch:
-            with bentoml.models.create(tag, labels={VERSION: version}, _model_store=ModelStore(scratch)) as model:
+            with bentoml.models.create(
+                tag, labels={VERSION: version}, _model_store=ModelStore(scratch)
+            ) as model:
                 if copy_bundle(bundle_folder, Path(model.path) / BUNDLE) != digest:
                     raise UserError(f"{bundle_folder}: is not the bundle with the digest {digest}.")
             _move_in(scratch / tag.path(), target)

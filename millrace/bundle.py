@@ -99,7 +99,9 @@ class Bundle:
 
 def seal(folder: Path) -> str:
     """Write the manifest of a finished bundle folder and return its digest."""
-    files = {path: file_digest(folder / path) for path in _listing(folder) if path not in (MANIFEST, PROVENANCE)}
+    files = {
+        path: file_digest(folder / path) for path in _listing(folder) if path not in (MANIFEST, PROVENANCE)
+    }
     manifest = Manifest(format=FORMAT, files=files, provenance=file_digest(folder / PROVENANCE))
     (folder / MANIFEST).write_bytes(_canonical(manifest))
     return manifest.digest
@@ -128,7 +130,9 @@ def verify(folder: Path) -> str:
         raise UserError(f"{folder}: the file '{path}' {what}; fetch the bundle again.")
     for path, digest in expected.items():
         if file_digest(folder / path) != digest:
-            raise UserError(f"{folder}: the file '{path}' was changed after training; fetch the bundle again.")
+            raise UserError(
+                f"{folder}: the file '{path}' was changed after training; fetch the bundle again."
+            )
     return manifest.digest
 
 

@@ -134,7 +134,8 @@ def _as_text(given: pa.ChunkedArray) -> "pd.Series[Any]":
         given = given.cast(pa.string())
     values = given.to_pandas().astype(object)
     write = _whole if pa.types.is_floating(given.type) else str
-    return values.map(write, na_action="ignore").astype(object).where(values.notna(), None)
+    text: pd.Series[Any] = values.map(write, na_action="ignore").astype(object)
+    return text.where(values.notna(), None)
 
 
 def _whole(value: float) -> str:
@@ -142,7 +143,7 @@ def _whole(value: float) -> str:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _article(kind: str) -> str:

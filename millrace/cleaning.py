@@ -59,9 +59,9 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
         common = quarantine[REASON].value_counts().head(3)
         listed = "; ".join(f"{reason} ({count} rows)" for reason, count in common.items())
         raise UserError(
-            f"{counts.quarantined} of {counts.read} rows break the contract of '{problem.name}', more than the "
-            f"limit of {bad_rows_limit:.1%}. Most often: {listed}. Mend the data or the contract, or raise "
-            "the limit with --set bad_rows_limit=SHARE."
+            f"{counts.quarantined} of {counts.read} rows break the contract of '{problem.name}', more than "
+            f"the limit of {bad_rows_limit:.1%}. Most often: {listed}. Mend the data or the contract, or "
+            "raise the limit with --set bad_rows_limit=SHARE."
         )
     return Cleaned(silver, quarantine, counts)
 

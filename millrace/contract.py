@@ -123,9 +123,7 @@ class Problem(Strict):
     def inputs(self) -> dict[str, Column]:
         """The features a model learns from: neither ids nor the key."""
         return {
-            name: column
-            for name, column in self.features.items()
-            if column.type != "id" and name != self.key
+            name: column for name, column in self.features.items() if column.type != "id" and name != self.key
         }
 
     @cached_property

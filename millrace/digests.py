@@ -50,4 +50,4 @@ def _column_hashes(column: "pd.Series[Any]") -> NDArray[np.uint64]:
         # Equal numbers have equal hashes: no minus zero, and one NaN of the many there are.
         column = (column + 0.0).where(column.notna())
     hashes = pd.util.hash_pandas_object(column, index=False)
-    return hashes.to_numpy(dtype=np.uint64)
+    return np.asarray(hashes, dtype=np.uint64)

@@ -1,5 +1,7 @@
 """The holdout, once: metrics with intervals, slices, baseline."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -64,9 +66,7 @@ def _slices(holdout: pd.DataFrame, target: Floats, predicted: Floats, problem: P
     return slices
 
 
-def _groups(
-    holdout: pd.DataFrame, feature: str, problem: Problem
-) -> list[tuple[str, NDArray[np.bool_]]]:
+def _groups(holdout: pd.DataFrame, feature: str, problem: Problem) -> list[tuple[str, NDArray[np.bool_]]]:
     values = holdout[feature]
     column = problem.features[feature]
     if column.type not in NUMERIC and column.type != "datetime":
@@ -75,9 +75,9 @@ def _groups(
     groups = [("missing", values.isna().to_numpy())]
     known = values.dropna()
     edges = list(dict.fromkeys(known.quantile(list(QUARTILES)))) if len(known) else []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         first = low == edges[0]
         members = values.between(low, high, inclusive="both" if first else "right").to_numpy()
-        show = (lambda edge: f"{edge:.4g}") if column.type in NUMERIC else (lambda edge: f"{edge:%Y-%m-%d}")
-        groups.append((f"{show(low)} to {show(high)}", members))
+        form = ".4g" if column.type in NUMERIC else "%Y-%m-%d"
+        groups.append((f"{low:{form}} to {high:{form}}", members))
     return groups

@@ -45,7 +45,10 @@ class Contributions:
     def importance(self) -> list[Importance]:
         """Features by mean absolute contribution over rows and outputs, largest first."""
         means = np.abs(self.values).mean(axis=(0, 2))
-        return [Importance(feature=self.names[i], value=float(means[i])) for i in np.argsort(-means, kind="stable")]
+        return [
+            Importance(feature=self.names[i], value=float(means[i]))
+            for i in np.argsort(-means, kind="stable")
+        ]
 
     def for_output(self, output: int) -> "shap.Explanation":
         """One output's contributions in shap's own class, for its plots."""

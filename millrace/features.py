@@ -5,8 +5,8 @@ datetimes seconds since 1970, categories their position in the contract's list. 
 or unseen becomes NaN.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from millrace.contract import Problem, Strict
 
 Matrix = NDArray[np.float64]
-Columns = Mapping[str, Any]
+
+
+class Columns(Protocol):
+    """Equally long columns by name: a dict of sequences, or a DataFrame."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """One column's values."""
 
 
 class Input(Strict):

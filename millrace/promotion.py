@@ -58,7 +58,9 @@ def baseline_predictions(task: Task, training_target: Floats, rows: int, classes
 
 def against_baseline(problem: Problem, scores: Scores, rule: Rule) -> Verdict:
     """The first model's test: is it better than knowing only the target's distribution?"""
-    return _judge(problem.task, scores.target, scores.challenger, scores.baseline, BASELINES[problem.task], rule)
+    return _judge(
+        problem.task, scores.target, scores.challenger, scores.baseline, BASELINES[problem.task], rule
+    )
 
 
 def against_champion(
@@ -71,8 +73,14 @@ def against_champion(
     """
     name, metric = f"the champion, version {version}", PRIMARY[problem.task]
     theirs = champion.problem
-    if (theirs.task, theirs.classes, theirs.target.name) != (problem.task, problem.classes, problem.target.name):
-        reason = f"{name}, predicts another target ({theirs.target.name}, {theirs.task}); a person must decide"
+    if (theirs.task, theirs.classes, theirs.target.name) != (
+        problem.task,
+        problem.classes,
+        problem.target.name,
+    ):
+        reason = (
+            f"{name}, predicts another target ({theirs.target.name}, {theirs.task}); a person must decide"
+        )
         return Verdict(promote=False, reason=reason, metric=metric)
     missing = sorted(set(theirs.columns) - set(holdout.columns))
     if missing:
@@ -86,7 +94,10 @@ def against_champion(
             return Verdict(promote=False, reason=reason, metric=metric)
     unseen = SplitRecord.model_validate(champion.read(SPLIT)).held_out(holdout, theirs)
     if unseen.sum() < MIN_SHARED_ROWS:
-        reason = f"only {unseen.sum()} holdout rows are unknown to {name}, too; {MIN_SHARED_ROWS} are needed to judge"
+        reason = (
+            f"only {unseen.sum()} holdout rows are unknown to {name}, too; "
+            f"{MIN_SHARED_ROWS} are needed to judge"
+        )
         return Verdict(promote=False, reason=reason, metric=metric, rows=int(unseen.sum()))
     rival = champion.fitted.predict(holdout[unseen])
     return _judge(problem.task, scores.target[unseen], scores.challenger[unseen], rival, name, rule)

@@ -31,7 +31,7 @@ def _load_pyfunc(path: str) -> BundleModel:
 def signature(problem: Problem) -> Any:
     """The MLflow signature: types and optionality of the contract's inputs, and the output."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
     types = {
         "number": DataType.double,
@@ -40,11 +40,13 @@ def signature(problem: Problem) -> Any:
         "category": DataType.string,
         "datetime": DataType.datetime,
     }
-    inputs = [
+    inputs: list[ColSpec | TensorSpec] = [
         ColSpec(types[column.type], name, required=not column.nullable)
         for name, column in problem.inputs.items()
     ]
-    outputs = [ColSpec(DataType.double, name) for name in problem.classes] or [ColSpec(DataType.double)]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in problem.classes] or [
+        ColSpec(DataType.double)
+    ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

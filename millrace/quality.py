@@ -55,7 +55,8 @@ class Check(Strict):
             return f"{where} should {self.expected}{found}."
         share = self.unexpected / max(self.rows, 1)
         like = f", for example {', '.join(self.samples)}" if self.samples else ""
-        return f"{where} should {self.expected}: {self.unexpected} of {self.rows} rows ({share:.1%}) do not{like}."
+        count = f"{self.unexpected} of {self.rows} rows ({share:.1%})"
+        return f"{where} should {self.expected}: {count} do not{like}."
 
 
 class Report(Strict):
@@ -79,10 +80,8 @@ def require(report: Report, origin: str) -> None:
     """Raise a UserError with a sentence for each check that must not fail but did."""
     if report.failures:
         sentences = "\n".join(f"  - {check.sentence}" for check in report.failures)
-        count = len(report.failures)
-        raise UserError(
-            f"{origin}: {count} {report.layer} check{'s' if count > 1 else ''} failed, nothing was trained:\n{sentences}"
-        )
+        failed = f"{len(report.failures)} {report.layer} check(s) failed"
+        raise UserError(f"{origin}: {failed}, nothing was trained:\n{sentences}")
 
 
 def bronze_suite(problem: Problem, min_rows: int, bad_rows_limit: float) -> Suite:
@@ -120,7 +119,11 @@ def bronze_suite(problem: Problem, min_rows: int, bad_rows_limit: float) -> Suit
 
 def silver_suite(problem: Problem) -> Suite:
     """Ranges, nulls, categories, uniqueness: after cleaning, every row keeps the contract."""
-    suite = [_expect("expect_compound_columns_to_be_unique", "hold no row twice", column_list=list(problem.columns))]
+    suite = [
+        _expect(
+            "expect_compound_columns_to_be_unique", "hold no row twice", column_list=list(problem.columns)
+        )
+    ]
     for name, column in problem.columns.items():
         suite += _column_rules(name, column)
     if problem.key:
@@ -134,21 +137,18 @@ def silver_suite(problem: Problem) -> Suite:
 def gold_suite(state: FeatureState) -> Suite:
     """Features and target as a model sees them: finite, complete, varying, and nothing else."""
     columns = [*state.names, GOLD_TARGET]
-    suite = [
+    finite = {"min_value": -LARGEST, "max_value": LARGEST}
+    between, distinct = "expect_column_values_to_be_between", "expect_column_unique_value_count_to_be_between"
+    return [
         _expect(
             "expect_table_columns_to_match_set",
             "hold the features and the target, nothing else (no key, no id)",
             column_set=columns,
         ),
         _expect("expect_column_values_to_not_be_null", "have no missing value", GOLD_TARGET),
+        *(_expect(between, "be finite", name, "critical", **finite) for name in columns),
+        *(_expect(distinct, "vary", name, "warning", min_value=2) for name in state.names),
     ]
-    for name in columns:
-        limits = {"min_value": -LARGEST, "max_value": LARGEST}
-        suite.append(_expect("expect_column_values_to_be_between", "be finite", name, **limits))
-    for name in state.names:
-        at_least = {"min_value": 2, "severity": "warning"}
-        suite.append(_expect("expect_column_unique_value_count_to_be_between", "vary", name, **at_least))
-    return suite
 
 
 def leakage_suite(state: FeatureState) -> Suite:
@@ -238,12 +238,14 @@ def _column_rules(name: str, column: Column) -> Suite:
         rules.append(_expect("expect_column_values_to_not_be_null", "have no missing value", name))
     if column.type in NUMERIC:
         low, high = column.range or (None, None)
-        limits = {
-            "min_value": -LARGEST if low is None else low,
-            "max_value": LARGEST if high is None else high,
-        }
         rules.append(
-            _expect("expect_column_values_to_be_between", f"lie in {shown_range(column)}", name, **limits)
+            _expect(
+                "expect_column_values_to_be_between",
+                f"lie in {shown_range(column)}",
+                name,
+                min_value=-LARGEST if low is None else low,
+                max_value=LARGEST if high is None else high,
+            )
         )
     if column.type == "category":
         what = f"be one of {', '.join(column.categories)}"

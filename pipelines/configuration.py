@@ -50,9 +50,7 @@ def load_configuration(path: Path, overrides: list[str], model: type[S]) -> Conf
     known = set(PipelineRunConfiguration.model_fields)
     for key in sorted(set(rest) - known):
         # ZenML's own model lets unknown keys pass.
-        raise UserError(
-            f"{path}, line {line_of(node, (key,))}: unknown key '{key}'.{nearest(key, known)}"
-        )
+        raise UserError(f"{path}, line {line_of(node, (key,))}: unknown key '{key}'.{nearest(key, known)}")
     try:
         PipelineRunConfiguration.model_validate(rest)
     except ValidationError as error:

@@ -20,6 +20,7 @@ def launch(
         options = {**options, "enable_cache": False}
     configured = pipeline.with_options(
         **options,
+        run_name=f"{experiment}-{{date}}-{{time}}",
         extra={"process": this_process()},
         tags=[experiment],
         settings={"experiment_tracker": {"experiment_name": experiment}},

@@ -97,7 +97,12 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
     console = Console(highlight=False)
     title = f"{summary.problem}{' (synthetic data)' if summary.synthetic else ''}: {summary.task}"
     board = Table(title=f"\n{title}", title_justify="left", title_style="bold")
-    for name in ("candidate", f"{summary.metric}, {len(summary.leaderboard)} compared", "deviation", "seconds"):
+    for name in (
+        "candidate",
+        f"mean {summary.metric} of folds",
+        "deviation",
+        "seconds",
+    ):
         board.add_column(name, justify="left" if name == "candidate" else "right")
     for entry in summary.leaderboard:
         board.add_row(entry.candidate, f"{entry.metric:.4f}", f"{entry.std:.4f}", f"{entry.seconds:.1f}")
@@ -113,15 +118,15 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
             f"baseline {summary.baseline[name]:.4f})",
         )
     rows = summary.rows
-    facts.add_row(
-        "rows",
-        f"{rows.read} read = {rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates",
-    )
+    parts = f"{rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
+    facts.add_row("rows", f"{rows.read} read = {parts}")
     facts.add_row("model version", summary.model_version)
     facts.add_row("champion", _champion(summary))
     facts.add_row("why", summary.reason)
     facts.add_row("bundle", summary.bundle_digest)
-    facts.add_row("run", f"{summary.run_name}{' (all of it cached)' if cached else ''}, {summary.seconds:.1f} s")
+    facts.add_row(
+        "run", f"{summary.run_name}{' (all of it cached)' if cached else ''}, {summary.seconds:.1f} s"
+    )
     console.print(facts)
 
     where = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

@@ -29,7 +29,9 @@ from steps.train import CrossValidation, cross_validate, fit_best
 def training(problem: Problem, settings: TrainingSettings, source: str, cache: str) -> None:
     """Train, judge and pack a model of `problem` on the rows of `source`."""
     bronze = ingest(problem, source, cache)
-    _, _, _ = check_bronze(bronze, problem, min_rows=2 * settings.folds, bad_rows_limit=settings.bad_rows_limit)
+    _, _, _ = check_bronze(
+        bronze, problem, min_rows=2 * settings.folds, bad_rows_limit=settings.bad_rows_limit
+    )
     silver, _, _ = clean(bronze, problem, settings.bad_rows_limit, after="check_bronze")
     check_silver(silver, problem)
     training_rows, holdout_rows, record = split(silver, problem, after="check_silver")

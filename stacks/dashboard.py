@@ -33,7 +33,11 @@ def _server_environment() -> dict[str, str]:
 
     client = Client()
     # Otherwise the dashboard opens with a survey.
-    client.update_user(client.active_user.id, updated_metadata={"finished_onboarding_survey": True})
+    client.update_user(
+        client.active_user.id,
+        updated_metadata={"finished_onboarding_survey": True},
+        updated_email_opt_in=False,
+    )
     config = GlobalConfiguration()
     return {
         "ZENML_SERVER": "true",
@@ -45,6 +49,7 @@ def _server_environment() -> dict[str, str]:
         "ZENML_SERVER_DEPLOYMENT_TYPE": "local",
         "ZENML_SERVER_AUTO_ACTIVATE": "True",
         "ZENML_DISABLE_DATABASE_MIGRATION": "True",
+        "ZENML_LOGGING_VERBOSITY": "ERROR",
     }
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from pydantic import Field
+
 from millrace.contract import Strict
 from millrace.errors import UserError, unknown
 from millrace.yaml_files import read_model
@@ -16,7 +18,7 @@ class Component(Strict):
     """One stack component: its flavor and the flavor's own configuration."""
 
     flavor: str
-    configuration: dict[str, Any] = {}
+    configuration: dict[str, Any] = Field(default_factory=dict)
 
 
 class StackFile(Strict):
@@ -96,8 +98,8 @@ def _register_component(stack: str, kind: str, component: Component) -> Any:
     _refuse_foreign(existing, f"{kind} '{name}'")
     if existing.flavor_name != component.flavor:
         raise UserError(
-            f"The {kind} of stack '{stack}' is registered with flavor '{existing.flavor_name}', the file says "
-            f"'{component.flavor}'. Delete it first: zenml {kind.replace('_', '-')} delete {name}."
+            f"The {kind} of stack '{stack}' is registered with flavor '{existing.flavor_name}', the file "
+            f"says '{component.flavor}'. Delete it first: zenml {kind.replace('_', '-')} delete {name}."
         )
     current = {key: value for key, value in existing.configuration.items() if key in component.configuration}
     if current != component.configuration:
@@ -122,4 +124,6 @@ def _fill(value: Any, where: str) -> Any:
         name = error.args[0]
         raise UserError(f"{where}: the environment variable {name} is not set.") from None
     except ValueError:
-        raise UserError(f"{where}: '{value}' has a $ that names no variable; write $$ for a plain $.") from None
+        raise UserError(
+            f"{where}: '{value}' has a $ that names no variable; write $$ for a plain $."
+        ) from None

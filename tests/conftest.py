@@ -123,9 +123,7 @@ def home(trained: tuple[Home, Path]) -> Home:
 
 
 @pytest.fixture
-def opened(
-    trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Home]:
+def opened(trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """A copy of the trained home for this process: ZenML's client and our own `run.main` use it."""
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration

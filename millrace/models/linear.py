@@ -34,9 +34,7 @@ class LinearModel:
         self.state = state
 
     @classmethod
-    def fit(
-        cls, settings: LinearSettings, rows: TrainingRows, *, seed: int, threads: int
-    ) -> "LinearModel":
+    def fit(cls, settings: LinearSettings, rows: TrainingRows, *, seed: int, threads: int) -> "LinearModel":
         from sklearn.compose import ColumnTransformer
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import Pipeline

@@ -48,6 +48,7 @@ def test_a_loaded_bundle_predicts_the_same_bits(case: Case, fitted: FittedModel,
     loaded = load_bundle(tmp_path / "bundle")
     assert loaded.digest == digest
     assert loaded.problem == case.problem
+    assert list(loaded.problem.features) == list(case.problem.features)
     assert loaded.fitted.state == case.state
     assert loaded.fitted.predict(case.table).tobytes() == fitted.predict(case.table).tobytes()
     assert loaded.read("metrics.json") == {"rmse": 1.0}
@@ -175,9 +176,7 @@ def test_no_file_of_a_bundle_is_a_pickle(original: Path) -> None:
     assert suffixes <= {".json", ".txt", ".skops"}
 
 
-def test_json_is_canonical_and_knows_no_nan() -> None:
-    assert (
-        to_json({"b": 1, "a": "ä"}) == to_json({"a": "ä", "b": 1}) == '{\n  "a": "ä",\n  "b": 1\n}'.encode()
-    )
+def test_json_keeps_order_and_knows_no_nan() -> None:
+    assert to_json({"b": 1, "a": "ä"}) == '{\n  "b": 1,\n  "a": "ä"\n}'.encode()
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_json({"a": float("nan")})

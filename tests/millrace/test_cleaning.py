@@ -100,7 +100,7 @@ def test_every_quarantined_row_has_a_reason_per_bad_cell(rows: list[dict[str, st
         )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(rows_of_text)
 def test_cleaning_twice_is_cleaning_once(rows: list[dict[str, str]]) -> None:
     once = clean_or_all_bad(bronze_of(rows))
@@ -110,7 +110,7 @@ def test_cleaning_twice_is_cleaning_once(rows: list[dict[str, str]]) -> None:
         assert twice.counts.used == twice.counts.read
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(rows_of_text, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_change_which_are_used(rows: list[dict[str, str]], random: Any) -> None:
     shuffled = random.sample(rows, len(rows))

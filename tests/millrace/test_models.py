@@ -76,7 +76,7 @@ def test_two_fits_store_the_same_bytes(case: Case, kind: str, tmp_path: Path) ->
 
 
 def test_the_number_of_threads_changes_no_byte(kind: str, tmp_path: Path) -> None:
-    rows = make_case("multiclass").rows
+    rows = make_case("regression").rows
     one, two = (fit_model(settings(kind), rows, seed=3, threads=threads) for threads in (1, 2))
     assert saved(one, tmp_path / "one") == saved(two, tmp_path / "two")
 

@@ -27,10 +27,9 @@ def test_evaluation_plots_are_those_of_the_task(case: Case) -> None:
     assert all(png.startswith(PNG) for png in plots.values())
 
 
-@pytest.mark.parametrize("task", ["regression", "multiclass"])
-def test_explanation_plots_cover_the_top_features_and_one_row(task: Task) -> None:
-    found = explain(make_fitted(task, "lightgbm"), make_case(task).rows.matrix[:30])
-    plots = explanation_plots(found, make_case(task).problem)
+def test_explanation_plots_cover_the_top_features_and_one_row() -> None:
+    found = explain(make_fitted("multiclass", "lightgbm"), make_case("multiclass").rows.matrix[:30])
+    plots = explanation_plots(found, make_case("multiclass").problem)
     tops = {f"dependence_{found.names.index(item.feature)}" for item in found.importance[:3]}
     assert set(plots) == {"importance", "beeswarm", "waterfall"} | tops
     assert all(png.startswith(PNG) for png in plots.values())

@@ -283,7 +283,7 @@ def test_failures_stop_the_run_and_warnings_do_not() -> None:
     with pytest.raises(UserError) as caught:
         require(bad, "homes")
     assert str(caught.value) == (
-        "homes: 2 gold checks failed, nothing was trained:\n"
+        "homes: 2 gold check(s) failed, nothing was trained:\n"
         "  - column 'a' should be good: 1 of 4 rows (25.0%) do not, for example 7.\n"
         "  - column 'a' should be good: 1 of 4 rows (25.0%) do not, for example 7."
     )

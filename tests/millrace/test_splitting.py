@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.contract import Problem, Task
@@ -21,6 +21,7 @@ def held_keys(table: pd.DataFrame, problem: Problem) -> set[str]:
     return set(split(table, problem)[1]["id"])
 
 
+@settings(max_examples=20)
 @given(tasks, st.integers(0, 9), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_change_which_are_held_out(task: Task, seed: int, random: Any) -> None:
     problem, table = make_problem(task, split={"seed": seed}), make_table(task, rows=60)

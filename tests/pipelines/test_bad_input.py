@@ -12,8 +12,6 @@ import pytest
 import run
 from tests.conftest import QUICK, Home
 
-GOOD = {"kind": "iris"}
-
 
 def iris() -> pd.DataFrame:
     from sklearn.datasets import load_iris
@@ -128,9 +126,10 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
 }
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_that_is_no_table_is_refused(
-    case: str, opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, content, expected = FILES[case]
     if content is not None:
@@ -138,14 +137,14 @@ def test_a_file_that_is_no_table_is_refused(
     assert expected in refused(capsys, "--problem", "iris", "--data", str(tmp_path / name))
 
 
-def test_a_directory_is_refused(opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("opened")
+def test_a_directory_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "folder.csv").mkdir()
     assert "is a directory" in refused(capsys, "--problem", "iris", "--data", str(tmp_path / "folder.csv"))
 
 
-def test_duplicate_columns_are_refused(
-    opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("opened")
+def test_duplicate_columns_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = iris()
     frame.columns = pd.Index([*frame.columns[:3], "petal length (cm)", "target"])
     frame.to_csv(tmp_path / "table.csv", index=False)
@@ -153,8 +152,9 @@ def test_duplicate_columns_are_refused(
     assert "twice" in message
 
 
+@pytest.mark.usefixtures("opened")
 def test_without_a_network_the_download_says_what_to_pass_instead(
-    opened: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise socket.gaierror("no network in this test")
@@ -180,22 +180,23 @@ ARGUMENTS: list[tuple[list[str], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(("arguments", "expected"), ARGUMENTS, ids=lambda value: " ".join(value)[:40])
 def test_a_wrong_argument_is_refused_with_the_nearest_right_one(
-    arguments: list[str], expected: str, opened: Home, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert expected in refused(capsys, *arguments)
 
 
-def test_an_empty_configuration_is_refused(
-    opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("opened")
+def test_an_empty_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.yaml").touch()
     assert "the file is empty" in refused(capsys, "--config", str(tmp_path / "empty.yaml"))
 
 
+@pytest.mark.usefixtures("opened")
 def test_a_faulty_configuration_names_file_and_line(
-    opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "training.yaml"
     path.write_text("enable_cahce: true\nparameters:\n  settings:\n    candidates: {a: {kind: linear}}\n")
@@ -204,9 +205,8 @@ def test_a_faulty_configuration_names_file_and_line(
     )
 
 
-def test_failed_checks_leave_their_page(
-    opened: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("opened")
+def test_failed_checks_leave_their_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from zenml.client import Client
 
     path = tmp_path / "table.csv"
