@@ -13,8 +13,12 @@ from millrace.contract import NUMERIC, Column, Problem, Strict
 from millrace.errors import UserError
 
 REASON = "_reason"
-# The largest number up to which float64 holds every integer.
-EXACT = 2**53
+# float64 holds every integer up to 2**53; past single precision scikit-learn's trees refuse a number
+# and its square is soon infinite.
+LARGEST: dict[str, tuple[float, str]] = {
+    "integer": (2**53, "too large to be exact"),
+    "number": (float(np.finfo(np.float32).max), "too large to compute with"),
+}
 
 
 class RowCounts(Strict):
@@ -92,8 +96,8 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[NDArr
         numbers = values.to_numpy(dtype=np.float64)
         infinite = np.isinf(numbers)
         faults.append((infinite, "infinite"))
-        if column.type == "integer":
-            faults.append(((np.abs(numbers) > EXACT) & ~infinite, "too large to be exact"))
+        largest, what = LARGEST[column.type]
+        faults.append(((np.abs(numbers) > largest) & ~infinite, what))
         low, high = column.range or (None, None)
         if low is not None:
             faults.append(((numbers < low) & ~infinite, f"below {low:g}"))

@@ -21,6 +21,8 @@ Suite = list[dict[str, Any]]
 SAMPLES = 5
 LARGEST = sys.float_info.max
 LEAK_CORRELATION = 0.999
+# Fewer known values than this may follow the target by chance.
+LEAK_ROWS = 30
 # The gold table's target; the column name no feature can have.
 GOLD_TARGET = "_target"
 DTYPES = {
@@ -167,10 +169,11 @@ def leakage_suite(state: FeatureState) -> Suite:
 def leakage_table(gold: pd.DataFrame) -> pd.DataFrame:
     """Each feature's absolute Spearman correlation with the target, as one row.
 
-    It is taken over the rows where the feature is known; a feature that does not vary has none, so 0.
+    It is taken over the rows where the feature is known; one that does not vary or is hardly ever
+    known has none, so 0.
     """
     features = gold.drop(columns=GOLD_TARGET)
-    varying = features.loc[:, features.nunique() > 1]
+    varying = features.loc[:, (features.nunique() > 1) & (features.count() >= LEAK_ROWS)]
     correlations = varying.corrwith(gold[GOLD_TARGET], method="spearman").abs()
     return correlations.reindex(features.columns).fillna(0.0).to_frame().T
 

@@ -140,6 +140,7 @@ def numbered(count: int, **changes: str) -> list[dict[str, str]]:
         ({"size": "-inf"}, "size: infinite"),
         ({"size": "?"}, "size: '?' is not a number"),
         ({"floor": ""}, "floor: missing"),
+        ({"y": "-1e39"}, "y: too large to compute with"),
         ({"floor": "9007199254740994"}, "floor: too large to be exact"),
         ({"kind": "castle"}, "kind: not a known category"),
         ({"lift": "maybe"}, "lift: 'maybe' is not a boolean"),

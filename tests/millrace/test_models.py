@@ -148,6 +148,16 @@ def test_columns_that_teach_nothing_do_no_harm(kind: str) -> None:
     assert np.isfinite(model.predict(rows.matrix)).all()
 
 
+def test_categories_have_no_order_for_boosting() -> None:
+    kinds = np.resize(np.array(["flat", "house", "boat"], dtype=object), 900)
+    table = make_table(rows=900).assign(kind=kinds, y=(kinds == "house").astype(float))
+    rows = rows_of(make_problem(), table)
+    stump = settings("lightgbm", n_estimators=1, num_leaves=2, learning_rate=1, colsample_bytree=1)
+    predicted = fit_model(stump, rows, seed=0, threads=1).predict(rows.matrix)
+    # One split parts the middle category from both others; no threshold on its code could.
+    np.testing.assert_allclose(predicted, table["y"], atol=0.1)
+
+
 def test_a_handful_of_rows_is_enough_to_fit(kind: str) -> None:
     rows = rows_of(make_problem(), make_table(rows=2))
     predicted = fit_model(settings(kind), rows, seed=0, threads=1).predict(rows.matrix)

@@ -251,6 +251,13 @@ def test_a_good_feature_a_constant_and_an_empty_column_are_no_leak() -> None:
     assert leaking(table) == []
 
 
+def test_a_feature_that_is_hardly_ever_known_is_no_leak() -> None:
+    case = make_case("regression")
+    for known, leaks in ((2, []), (29, []), (30, ["size"])):
+        size = np.where(np.arange(len(case.rows.target)) < known, case.rows.target, np.nan)
+        assert leaking(gold(case, size=size)) == leaks
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_an_expectation_that_nobody_knows_is_not_dropped_in_silence() -> None:
     unknown = {"type": "expect_nonsense", "kwargs": {}, "severity": "critical", "meta": {"expected": "x"}}

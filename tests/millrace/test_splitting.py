@@ -41,6 +41,8 @@ def test_the_record_reproduces_the_split(task: Task, rows: int, holdout: float, 
     pd.testing.assert_frame_equal(table[mask].reset_index(drop=True), held)
     pd.testing.assert_frame_equal(table[~mask].reset_index(drop=True), training)
     assert (record.training_rows, record.holdout_rows) == (len(training), len(held))
+    sizes = table.groupby("y").size() if problem.classes else pd.Series([rows])
+    assert len(held) == sum(min(max(round(holdout * size), 1), size - 1) for size in sizes)
     assert not again.held_out(training, problem).any()
     assert again.held_out(held, problem).all()
 
