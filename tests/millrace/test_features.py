@@ -96,7 +96,7 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
             "floor": [1.0, 2.0, 3.0, 4.0],
             "kind": ["boat", "boat", "flat", None],
             "lift": pd.array([True, True, False, None], dtype="boolean"),
-            "built": pd.to_datetime(["1970-01-01", "1970-01-02", "1970-01-03", None]),
+            "built": pd.Series(["1970-01-01", "1970-01-02", "1970-01-03", None], dtype="datetime64[us]"),
         }
     )
     state = fit_features(table, make_problem())
@@ -108,7 +108,10 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
 
 def test_a_column_without_any_value_is_filled_with_zero() -> None:
     table = make_table(rows=5).assign(
-        size=np.nan, kind=None, lift=pd.array([None] * 5, dtype="boolean"), built=pd.NaT
+        size=np.nan,
+        kind=None,
+        lift=pd.array([None] * 5, dtype="boolean"),
+        built=np.full(5, np.datetime64("NaT", "us")),
     )
     state = fit_features(table, make_problem())
     assert state.fill(state.transform(table))[:, [0, 2, 3, 4]].tolist() == [[0.0] * 4] * 5

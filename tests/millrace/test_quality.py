@@ -115,7 +115,7 @@ def test_a_broken_bronze_table_fails_its_check(
 
 
 def test_a_few_bad_rows_are_left_to_the_cleaning() -> None:
-    few = {"floor": [np.nan] * 5 + [1.0] * 95, UNREADABLE: ["bad"] * 5 + [None] * 95}
+    few: dict[str, Any] = {"floor": [np.nan] * 5 + [1.0] * 95, UNREADABLE: ["bad"] * 5 + [None] * 95}
     assert failed(bronze(**few), bronze_suite(PROBLEM, 100, 0.05)) == {}
 
 
