@@ -27,9 +27,6 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
     """The ASGI application that serves a bundle.
 
     `facts` is what the bundle does not know of itself: the `name` and `version` it is served under.
-
-    Raises:
-        UserError: a feature's name cannot be a field of a request.
     """
     reader = RequestReader(bundle.problem)
     model = {"name": facts["name"], "version": facts["version"], "digest": bundle.digest}

@@ -9,16 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.casting import UNREADABLE
-from millrace.contract import NUMERIC, Column, Problem, Strict
+from millrace.contract import LARGEST, NUMERIC, Column, Problem, Strict
 from millrace.errors import UserError
 
 REASON = "_reason"
-# float64 holds every integer up to 2**53; past single precision scikit-learn's trees refuse a number
-# and its square is soon infinite.
-LARGEST: dict[str, tuple[float, str]] = {
-    "integer": (2**53, "too large to be exact"),
-    "number": (float(np.finfo(np.float32).max), "too large to compute with"),
-}
+TOO_LARGE = {"integer": "too large to be exact", "number": "too large to compute with"}
 
 
 class RowCounts(Strict):
@@ -96,8 +91,8 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[NDArr
         numbers = values.to_numpy(dtype=np.float64)
         infinite = np.isinf(numbers)
         faults.append((infinite, "infinite"))
-        largest, what = LARGEST[column.type]
-        faults.append(((np.abs(numbers) > largest) & ~infinite, what))
+        too_large = (np.abs(numbers) > LARGEST[column.type]) & ~infinite
+        faults.append((too_large, TOO_LARGE[column.type]))
         low, high = column.range or (None, None)
         if low is not None:
             faults.append(((numbers < low) & ~infinite, f"below {low:g}"))

@@ -17,6 +17,9 @@ from millrace.yaml_files import read_model
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
 Task = Literal["regression", "binary", "multiclass"]
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})
+# float64 holds every integer up to 2**53; past single precision, 3.4e38, scikit-learn's trees refuse a number
+# and its square is soon infinite.
+LARGEST: dict[str, float] = {"integer": 2**53, "number": 3.4e38}
 # Columns that Millrace adds to tables, and the start of those with class probabilities.
 OWN_COLUMNS = frozenset({"_unreadable", "_reason", "_target", "_prediction"})
 OWN_PREFIX = "_probability_"
@@ -95,6 +98,11 @@ class Problem(Strict):
     def _consistent(self) -> Problem:
         if self.target.name in self.features:
             raise ValueError(f"the target '{self.target.name}' is also listed as a feature")
+        odd = [name for name in self.columns if not name or any(c in '"\\' or ord(c) < 32 for c in name)]
+        if odd:
+            raise ValueError(
+                f"{odd[0]!r} cannot be a column's name: it has a quote, a backslash or a line end"
+            )
         own = [name for name in self.columns if name in OWN_COLUMNS or name.startswith(OWN_PREFIX)]
         if own:
             raise ValueError(f"'{own[0]}' is a name that Millrace uses itself; rename the column")

@@ -78,6 +78,6 @@ def _groups(holdout: pd.DataFrame, feature: str, problem: Problem) -> list[tuple
     for low, high in pairwise(edges):
         first = low == edges[0]
         members = values.between(low, high, inclusive="both" if first else "right").to_numpy()
-        form = ".4g" if column.type in NUMERIC else "%Y-%m-%d"
+        form = ",.5g" if column.type in NUMERIC else "%Y-%m-%d"
         groups.append((f"{low:{form}} to {high:{form}}", members))
     return groups

@@ -14,8 +14,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from millrace.contract import Column, Problem
-from millrace.errors import UserError, nearest
+from millrace.contract import LARGEST, Column, Problem
+from millrace.errors import nearest
 
 MAX_ROWS = 10_000
 # How many characters of what was sent, and how many categories, an error repeats.
@@ -56,11 +56,7 @@ class RequestReader:
     """Reads the requests that a problem's contract allows."""
 
     def __init__(self, problem: Problem) -> None:
-        """Derive the types from the contract.
-
-        Raises:
-            UserError: a feature's name cannot be a field of a request.
-        """
+        """Derive the types from the contract."""
         self.problem = problem
         row = _row_type(problem)
         rows: Any = Annotated[list[row], Meta(min_length=1, max_length=MAX_ROWS)]  # type: ignore[valid-type]
@@ -153,15 +149,7 @@ def _row_type(problem: Problem) -> Any:
         else:
             fields.append((f"f{position}", _type(column)))
     names = {f"f{position}": name for position, name in enumerate(problem.features)}
-    try:
-        return msgspec.defstruct(
-            "Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False
-        )
-    except ValueError as error:
-        raise UserError(
-            f"A feature of '{problem.name}' cannot be a field of a request: {error}. Rename it in the "
-            "contract and in the table."
-        ) from None
+    return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
 def _type(column: Column) -> Any:
@@ -173,6 +161,8 @@ def _type(column: Column) -> Any:
     if column.type == "datetime":
         return Annotated[Moment, Meta(description=about)]
     low, high = column.range or (None, None)
+    low = -LARGEST[column.type] if low is None else low
+    high = LARGEST[column.type] if high is None else high
     # An integer column is float64 in training too, and to JSON 5.0 is an integer.
     whole = 1 if column.type == "integer" else None
     return Annotated[float, Meta(ge=low, le=high, multiple_of=whole, description=about)]

@@ -61,7 +61,7 @@ def _read_sklearn(name: str, cache: Path) -> pa.Table:
         "iris": datasets.load_iris,
         "wine": datasets.load_wine,
         "california_housing": lambda as_frame: datasets.fetch_california_housing(
-            data_home=str(cache), as_frame=as_frame, n_retries=1
+            data_home=str(cache), as_frame=as_frame, n_retries=0
         ),
     }
     if name not in loaders:

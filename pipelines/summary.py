@@ -95,6 +95,8 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
     title = f"{summary.problem}{' (synthetic data)' if summary.synthetic else ''}: {summary.task}"
     board = Table(title=f"\n{title}", title_justify="left", title_style="bold")
     for name in (

@@ -9,7 +9,8 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
-OPEN_STATES = ("initializing", "provisioning", "running", "retrying")
+# As ZenML's filters take a list: JSON.
+OPEN_STATES = '["initializing", "provisioning", "running", "retrying"]'
 
 
 def this_process() -> dict[str, Any]:
@@ -31,18 +32,15 @@ def mark_dead_runs() -> list[str]:
 
     client = Client()
     dead = []
-    for state in OPEN_STATES:
-        for run in client.list_pipeline_runs(status=state, size=100, hydrate=True).items:
-            if not _is_dead(run.config.extra.get("process")):
-                continue
-            for step in client.list_run_steps(pipeline_run_id=run.id, size=100).items:
-                if step.status.value in OPEN_STATES:
-                    failed = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=datetime.now(UTC))
-                    client.zen_store.update_run_step(step.id, failed)
-            reason = "its process is gone"
-            update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason=reason)
-            client.zen_store.update_run(run.id, update)
-            dead.append(run.name)
+    for run in client.list_pipeline_runs(status=f"oneof:{OPEN_STATES}", size=500, hydrate=True).items:
+        if not _is_dead(run.config.extra.get("process")):
+            continue
+        for step in client.list_run_steps(pipeline_run_id=run.id, status=f"oneof:{OPEN_STATES}").items:
+            failed = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=datetime.now(UTC))
+            client.zen_store.update_run_step(step.id, failed)
+        update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason="its process is gone")
+        client.zen_store.update_run(run.id, update)
+        dead.append(run.name)
     return dead
 
 

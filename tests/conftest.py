@@ -127,9 +127,12 @@ def opened(trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.Monke
     """A copy of the trained home for this process: ZenML's client and our own `run.main` use it."""
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
+    from zenml.utils import source_utils
 
-    from stacks import environment
+    from stacks import environment, quickstart
 
+    quickstart.apply()
+    source_utils.set_custom_source_root(str(ROOT))
     home = make_home(tmp_path / "state")
     shutil.copytree(trained[1], home.path)
     for name in VARIABLES:

@@ -23,6 +23,11 @@ from millrace.errors import UserError
 from tests.millrace.cases import FEATURES, TARGETS, make_problem
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+column_names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters='"\\', min_codepoint=32),
+    min_size=1,
+    max_size=12,
+)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -51,9 +56,9 @@ def columns(
 @st.composite
 def problems_of_any_shape(draw: st.DrawFn) -> dict[str, Any]:
     """A valid regression problem with any column names, one of them perhaps the key."""
-    features = draw(st.dictionaries(names, columns(), min_size=1, max_size=5))
-    target = draw(columns(kinds=("number", "integer"))) | {"name": draw(names), "nullable": False}
-    keyed = draw(st.none() | names)
+    features = draw(st.dictionaries(column_names, columns(), min_size=1, max_size=5))
+    target = draw(columns(kinds=("number", "integer"))) | {"name": draw(column_names), "nullable": False}
+    keyed = draw(st.none() | column_names)
     if keyed is not None:
         features[keyed] = {"type": "id"}
     assume(target["name"] not in features)
@@ -177,6 +182,12 @@ def test_a_problem_that_cannot_be_learnt_is_refused(changes: dict[str, Any], com
 def test_a_column_that_contradicts_itself_is_refused(column: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         Column.model_validate(column)
+
+
+@pytest.mark.parametrize("name", ['5"', "back\\slash", "two\nlines", ""])
+def test_a_name_that_json_or_csv_would_escape_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="cannot be a column's name"):
+        make_problem(features={**FEATURES, name: {"type": "number"}})
 
 
 @pytest.mark.parametrize("name", [*sorted(OWN_COLUMNS), "_probability_low"])

@@ -1,0 +1,45 @@
+"""What we replace in ZenML is still there to be replaced, and replaced to some effect."""
+
+import inspect
+
+from tests.conftest import Home
+
+APPLIED = """
+import json, sys, importlib.metadata
+from stacks import quickstart
+quickstart.apply()
+quickstart.apply()
+from zenml.client import Client
+from zenml.integrations.registry import integration_registry
+from zenml.utils import source_utils
+before = importlib.metadata.packages_distributions.cache_info().misses
+for module in ("pandas", "zenml", "pandas"):
+    source_utils._get_package_for_module(module)
+integration_registry.activate_integrations()
+with Client().zen_store.engine.connect() as connection:
+    journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+print(json.dumps({
+    "listings": importlib.metadata.packages_distributions.cache_info().misses - before,
+    "activated": [name for name in ("mlflow", "bentoml", "lightgbm") if name in sys.modules],
+    "journal": journal,
+}))
+"""
+
+
+def test_zenml_still_asks_for_all_distributions_at_every_call() -> None:
+    from zenml.utils import source_utils
+
+    assert "packages_distributions" in inspect.getsource(source_utils._get_package_for_module)
+
+
+def test_zenml_still_activates_integrations_before_a_run() -> None:
+    from zenml.pipelines import pipeline_definition
+
+    assert "activate_integrations" in inspect.getsource(pipeline_definition.Pipeline._compile)
+
+
+def test_applied_it_lists_once_activates_nothing_and_writes_ahead(home: Home) -> None:
+    outcome = home.ask(APPLIED)
+    assert outcome["listings"] <= 1
+    assert outcome["activated"] == []
+    assert outcome["journal"] == "wal"
