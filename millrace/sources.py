@@ -1,6 +1,7 @@
 """Where rows come from: one function from a URI to a raw table."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,16 @@ def _read_sklearn(name: str, cache: Path) -> pa.Table:
         "iris": datasets.load_iris,
         "wine": datasets.load_wine,
         "california_housing": lambda as_frame: datasets.fetch_california_housing(
-            data_home=str(cache), as_frame=as_frame, n_retries=0
+            data_home=str(cache), as_frame=as_frame, n_retries=1
         ),
     }
     if name not in loaders:
         raise unknown("scikit-learn data set", name, loaders)
     try:
-        data = loaders[name](as_frame=True)
+        with warnings.catch_warnings():
+            # That it tries again is nothing to read; that it failed, the error says.
+            warnings.simplefilter("ignore")
+            data = loaders[name](as_frame=True)
     except (URLError, OSError) as error:
         raise UserError(
             f"The data set '{name}' cannot be downloaded ({getattr(error, 'reason', error)}). "

@@ -41,7 +41,24 @@ def mark_dead_runs() -> list[str]:
         update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason="its process is gone")
         client.zen_store.update_run(run.id, update)
         dead.append(run.name)
+    if dead:
+        _end_mlflow_runs(dead)
     return dead
+
+
+def _end_mlflow_runs(names: list[str]) -> None:
+    """Mark the MLflow runs of dead ZenML runs, and their children, as killed."""
+    from mlflow.tracking import MlflowClient
+    from zenml.client import Client
+
+    tracker: Any = Client().active_stack.experiment_tracker
+    client = MlflowClient(tracker.get_tracking_uri())
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    running = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
+    parents = {run.info.run_id for run in running if run.info.run_name in names}
+    for run in running:
+        if parents & {run.info.run_id, run.data.tags.get("mlflow.parentRunId")}:
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _is_dead(process: Any) -> bool:

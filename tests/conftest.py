@@ -40,6 +40,8 @@ print(json.dumps({
     "champion": alias(CHAMPION),
     "challenger": alias(CHALLENGER),
     "stages": {v.name: v.stage for v in client.list_model_versions(model="iris").items},
+    "open_mlflow_runs": len(registry.client.search_runs(
+        [e.experiment_id for e in registry.client.search_experiments()], "attributes.status = 'RUNNING'")),
     "runs": Counter(run.status.value for run in client.list_pipeline_runs(size=100).items),
 }))
 """

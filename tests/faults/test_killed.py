@@ -34,6 +34,7 @@ def test_killed_at_six_moments_it_finishes_with_one_version_and_one_champion(hom
     assert state["challenger"] == (None if summary["champion_version"] == "2" else "2")
     assert state["stages"][f"v{state['champion']}"] == "production"
     assert state["runs"] == {"completed": 2, "failed": len(MOMENTS)}
+    assert state["open_mlflow_runs"] == 0
 
 
 def test_a_killed_run_goes_on_from_its_finished_steps(home: Home) -> None:

@@ -60,7 +60,7 @@ def test_numbers_and_moments_are_cut_at_their_quartiles() -> None:
     days = pd.date_range("2001-01-01", periods=240).to_series(index=case.table.index)
     slices = evaluated(case, make_fitted("regression", "linear"), size=np.arange(240.0), built=days).slices
     assert [(part.value, part.rows) for part in slices if part.feature == "size"] == [
-        ("0 to 59.75", 60), ("59.75 to 119.5", 60), ("119.5 to 179.2", 60), ("179.2 to 239", 60),
+        ("0 to 59.75", 60), ("59.75 to 119.5", 60), ("119.5 to 179.25", 60), ("179.25 to 239", 60),
     ]  # fmt: skip
     assert next(part.value for part in slices if part.feature == "built") == "2001-01-01 to 2001-03-01"
 

@@ -85,7 +85,7 @@ def drawn(name: str, text: str) -> None:
 
 
 def test_no_name_is_taken_for_a_formula() -> None:
-    drawn("$^$ {x} %s größe_m²\\d", "$_$")
+    drawn("$^$ {x} %s größe_m²d", "$_$")
 
 
 def test_what_stands_between_dollar_signs_is_drawn_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

