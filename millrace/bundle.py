@@ -16,7 +16,7 @@ from typing import Any
 from millrace.contract import Problem, Strict, parse_problem
 from millrace.digests import file_digest
 from millrace.errors import UserError
-from millrace.features import Columns, FeatureState, Matrix
+from millrace.features import Columns, FeatureState
 from millrace.metrics import Floats
 from millrace.models import Model, load_model
 
@@ -58,10 +58,6 @@ class FittedModel:
     def predict(self, columns: Columns) -> Floats:
         """Values [rows], or probabilities [rows, classes], for typed columns."""
         return self.model.predict(self.state.transform(columns))
-
-    def predict_matrix(self, matrix: Matrix) -> Floats:
-        """The same for a matrix that the feature state has made."""
-        return self.model.predict(matrix)
 
     def save(self, folder: Path) -> None:
         """Write contract, feature state and model as plain files."""

@@ -121,8 +121,8 @@ def test_a_file_with_another_type_is_refused(case: Case, tmp_path: Path) -> None
 
 
 def test_one_row_is_predicted_as_in_the_batch(case: Case, fitted: FittedModel) -> None:
-    batch = fitted.predict_matrix(case.rows.matrix[:30])
-    single = np.concatenate([fitted.predict_matrix(case.rows.matrix[i : i + 1]) for i in range(30)])
+    batch = fitted.model.predict(case.rows.matrix[:30])
+    single = np.concatenate([fitted.model.predict(case.rows.matrix[i : i + 1]) for i in range(30)])
     # The linear model's dot product may be summed in another order for one row.
     np.testing.assert_allclose(single, batch, rtol=1e-12, atol=1e-15)
 
