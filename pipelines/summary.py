@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from zenml.models import PipelineRunResponse
+from zenml.models import PipelineRunResponse, StepRunResponse
 
 from millrace.cleaning import RowCounts
 from millrace.contract import Problem, Strict
@@ -49,10 +49,11 @@ class Summary(Strict):
 
 def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Summary:
     """Collect the summary from a finished run's artifacts."""
-    leaderboard: Leaderboard = _output(run, "fit_best", "leaderboard")
-    evaluation: Evaluation = _output(run, "evaluate", "evaluation")
-    registration: Registration = _output(run, "register", "registration")
-    promotion: Promotion = _output(run, "promote", "promotion")
+    steps = run.steps  # Each access asks the store anew.
+    leaderboard: Leaderboard = _output(steps, "fit_best", "leaderboard")
+    evaluation: Evaluation = _output(steps, "evaluate", "evaluation")
+    registration: Registration = _output(steps, "register", "registration")
+    promotion: Promotion = _output(steps, "promote", "promotion")
     champion = promotion.champion
     return Summary(
         run_id=str(run.id),
@@ -73,8 +74,8 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
         champion_before=promotion.champion_before,
         champion_version=champion.version if champion else None,
         bundle_digest=registration.digest,
-        bento=_output(run, "build_bento", "bento"),
-        rows=_output(run, "clean", "row_counts"),
+        bento=_output(steps, "build_bento", "bento"),
+        rows=_output(steps, "clean", "row_counts"),
         seconds=seconds,
     )
 
@@ -145,5 +146,5 @@ def _champion(summary: Summary) -> str:
     return f"{before}, unchanged" if before == after else f"{before} -> {after}"
 
 
-def _output(run: PipelineRunResponse, step: str, name: str) -> Any:
-    return run.steps[step].outputs[name][0].load()
+def _output(steps: dict[str, StepRunResponse], step: str, name: str) -> Any:
+    return steps[step].outputs[name][0].load()
