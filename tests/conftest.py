@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,15 @@ def home(trained: tuple[Home, Path]) -> Home:
 
 
 @pytest.fixture
-def opened(trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def opened(trained: tuple[Home, Path], tmp_path: Path) -> Iterator[Home]:
     """A copy of the trained home for this process: ZenML's client and our own `run.main` use it."""
+    with opened_copy(trained[1], tmp_path / "state") as home:
+        yield home
+
+
+@contextmanager
+def opened_copy(of: Path, path: Path) -> Iterator[Home]:
+    """Copy a home and make the copy this process' own for a while."""
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
     from zenml.utils import source_utils
@@ -135,15 +143,16 @@ def opened(trained: tuple[Home, Path], tmp_path: Path, monkeypatch: pytest.Monke
 
     quickstart.apply()
     source_utils.set_custom_source_root(str(ROOT))
-    home = make_home(tmp_path / "state")
-    shutil.copytree(trained[1], home.path)
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MILLRACE_HOME", str(home.path))
-    for name, value in environment.variables().items():
-        monkeypatch.setenv(name, value)
-    GlobalConfiguration._reset_instance()
-    Client._reset_instance()
-    yield home
+    home = make_home(path)
+    shutil.copytree(of, home.path)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        patch.setenv("MILLRACE_HOME", str(home.path))
+        for name, value in environment.variables().items():
+            patch.setenv(name, value)
+        GlobalConfiguration._reset_instance()
+        Client._reset_instance()
+        yield home
     GlobalConfiguration._reset_instance()
     Client._reset_instance()
