@@ -12,6 +12,8 @@ from millrace.errors import UserError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[int | str, ...]
+# How many faults of one file are listed: one slip in its structure may cause dozens.
+SHOWN = 5
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
@@ -58,9 +60,10 @@ def read_model(path: Path, model: type[M]) -> M:
 
 def faults(error: ValidationError, model: type[BaseModel], place: Callable[[Location], str]) -> UserError:
     """All of a model's validation errors as one UserError, each line led by where its value stands."""
-    return UserError(
-        "\n".join(f"{place(detail['loc'])}: {describe(detail, model)}" for detail in error.errors())
-    )
+    lines = [f"{place(detail['loc'])}: {describe(detail, model)}" for detail in error.errors()]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"... and {len(lines) - SHOWN} faults more."]
+    return UserError("\n".join(lines))
 
 
 def describe(detail: Any, model: type[BaseModel]) -> str:
@@ -70,7 +73,7 @@ def describe(detail: Any, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         known = sorted(_keys_at(model, location[:-1]))
         listed = f" Valid keys: {', '.join(known)}." if known else ""
-        return f"unknown key '{key}'.{nearest(str(location[-1]), known)}{listed}"
+        return f"unknown key '{key}'.{nearest(str(location[-1]), known) or listed}"
     if detail["type"] == "missing":
         return f"'{key}' is missing."
     if detail["type"] in ("literal_error", "union_tag_invalid"):

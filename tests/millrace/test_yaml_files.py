@@ -120,6 +120,4 @@ def test_lists_of_models_are_searched_for_the_nearest_key(tmp_path: Path) -> Non
         parts: list[Part] | None = None
 
     found = complaint(tmp_path, "parts:\n  - {colour: red}\n  - {color: red}\n", Whole)
-    assert (
-        found == "homes.yaml, line 3: unknown key 'parts.1.color'. Did you mean 'colour'? Valid keys: colour."
-    )
+    assert found == "homes.yaml, line 3: unknown key 'parts.1.color'. Did you mean 'colour'?"
