@@ -9,7 +9,10 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -372,6 +375,50 @@ uris("a driver that is not installed", "mysql+pymysql://me@127.0.0.1/db#stalls",
 def _(folder: Path) -> list[str]:
     (folder / "market.db").write_bytes(csv())
     return ["--data", f"sqlite:///{folder / 'market.db'}#stalls"]
+
+
+# --- DVC --------------------------------------------------------------------------------------------
+
+
+def versioned(folder: Path) -> Path:
+    """A repository in which DVC tracks the sound table, tagged v1, its content lost."""
+    repository = folder / "repository"
+    repository.mkdir()
+    (repository / "stalls.csv").write_bytes(csv())
+    settings = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    for command in (
+        ["git", "init", "-q"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        [sys.executable, "-m", "dvc", "add", "-q", "stalls.csv"],
+        ["git", "add", "-A"],
+        ["git", *settings, "commit", "-qm", "One table"],
+        ["git", "tag", "v1"],
+    ):
+        subprocess.run(command, cwd=repository, check=True, capture_output=True, env=environment)
+    shutil.rmtree(repository / ".dvc" / "cache")
+    (repository / "stalls.csv").unlink()
+    return repository
+
+
+@others("no repository", "repository")
+def _(folder: Path) -> list[str]:
+    return ["--data", f"dvc://{folder}?path=stalls.csv&rev=v1"]
+
+
+@others("an unknown revision", "v2")
+def _(folder: Path) -> list[str]:
+    return ["--data", f"dvc://{versioned(folder)}?path=stalls.csv&rev=v2"]
+
+
+@others("a path that is not tracked", "Did you mean 'stalls.csv'")
+def _(folder: Path) -> list[str]:
+    return ["--data", f"dvc://{versioned(folder)}?path=stals.csv&rev=v1"]
+
+
+@others("a revision whose content was never pushed", "stalls.csv")
+def _(folder: Path) -> list[str]:
+    return ["--data", f"dvc://{versioned(folder)}?path=stalls.csv&rev=v1"]
 
 
 # --- rows that break the contract -------------------------------------------------------------------
