@@ -150,12 +150,13 @@ def _cost(outcome: Outcome, out_of_fold: Outcome, costs: Costs) -> bytes:
     drawn = {"training rows, out of fold": (out_of_fold, BLUE), "holdout": (outcome, GREY)}
     for name, (part, colour) in drawn.items():
         thresholds, cost = cost_curve(part.target, part.predicted[:, 1], costs)
-        axes.step(np.append(thresholds, 1), np.append(cost, cost[-1]), where="post", color=colour, label=name)
+        axes.step(thresholds, cost, where="mid", color=colour, label=name)
         if part is out_of_fold:
-            chosen = cost[np.searchsorted(thresholds, outcome.threshold, side="right") - 1]
+            chosen = cost[np.abs(thresholds - outcome.threshold).argmin()]
             axes.plot(outcome.threshold, chosen, "D", color=ORANGE, label=f"chosen, {outcome.threshold:.3g}")
+            # Always the same answer costs a constant; what is dearer than the cheaper one is no choice.
+            axes.set_ylim(0, 1.2 * max(min(cost[0], cost[-1]), chosen) or 1)
     axes.set_xlim(0, 1)
-    axes.set_ylim(bottom=0)
     axes.set_xlabel(f"probability of {_label(outcome.problem.classes[1])} from which it is the answer")
     axes.set_ylabel("mean cost of a row")
     axes.legend(frameon=False)

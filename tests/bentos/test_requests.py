@@ -239,12 +239,12 @@ def test_the_schema_is_the_contract(reader: RequestReader) -> None:
 
 
 def test_classes_are_answered_with_their_probabilities(iris_bundle: Bundle) -> None:
-    answer = write(iris_bundle.problem, np.array([[0.1, 0.7, 0.2]]))
+    answer = write(iris_bundle.fitted, np.array([[0.1, 0.7, 0.2]]))
     probabilities = {"setosa": 0.1, "versicolor": 0.7, "virginica": 0.2}
     assert answer == [{"prediction": "versicolor", "probabilities": probabilities}]
 
 
-def test_an_answer_is_never_nan(houses: Problem) -> None:
-    assert write(houses, np.array([2.5])) == [{"prediction": 2.5}]
+def test_an_answer_is_never_nan(houses_bundle: Bundle) -> None:
+    assert write(houses_bundle.fitted, np.array([2.5])) == [{"prediction": 2.5}]
     with pytest.raises(ValueError, match="not a finite number"):
-        write(houses, np.array([2.5, np.nan]))
+        write(houses_bundle.fitted, np.array([2.5, np.nan]))

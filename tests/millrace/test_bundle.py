@@ -159,9 +159,9 @@ def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, cont
 
 def test_a_bundle_of_another_format_is_refused(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original, tmp_path / "bundle")
-    manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 2}
+    manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 1}
     write_json(tmp_path / "bundle" / MANIFEST, manifest)
-    with pytest.raises(UserError, match="bundle format 2 is not 1"):
+    with pytest.raises(UserError, match="bundle format 1 is not 2"):
         verify(tmp_path / "bundle")
 
 

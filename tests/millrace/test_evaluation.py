@@ -8,7 +8,7 @@ import pytest
 
 from millrace.bundle import FittedModel
 from millrace.evaluation import MIN_SLICE_ROWS, Evaluation, evaluate
-from millrace.metrics import METRICS, PRIMARY, compute_metrics
+from millrace.metrics import METRICS, PRIMARY, Outcome, compute_metrics
 from millrace.promotion import baseline_predictions
 from tests.millrace.cases import Case, make_case, make_fitted
 
@@ -19,12 +19,13 @@ def evaluated(case: Case, fitted: FittedModel, **changes: Any) -> Evaluation:
     target = case.rows.target
     baseline = baseline_predictions(case.problem.task, target, len(target), len(case.problem.classes))
     predicted = fitted.predict(case.table)
-    return evaluate(table, target, predicted, baseline, case.problem, resamples=100, confidence=0.9, seed=0)
+    outcome = Outcome(case.problem, target, predicted, fitted.threshold)
+    return evaluate(table, outcome, baseline, resamples=100, confidence=0.9, seed=0)
 
 
 def test_metrics_and_baseline_are_those_of_the_task(case: Case, fitted: FittedModel) -> None:
     found = evaluated(case, fitted)
-    expected = compute_metrics(case.problem.task, case.rows.target, fitted.predict(case.table))
+    expected = compute_metrics(Outcome(case.problem, case.rows.target, fitted.predict(case.table)))
     assert found.rows == len(case.table)
     assert found.metric_name == PRIMARY[case.problem.task]
     assert {name: interval.value for name, interval in found.metrics.items()} == expected
@@ -42,9 +43,9 @@ def test_each_slice_scores_its_own_rows(case: Case) -> None:
         "missing": case.table["kind"].isna(),
     }.items():
         rows = members.to_numpy()
-        expected = compute_metrics(case.problem.task, case.rows.target[rows], predicted[rows])
+        expected = compute_metrics(Outcome(case.problem, case.rows.target[rows], predicted[rows]))
         assert slices["kind", value].rows == rows.sum()
-        assert slices["kind", value].metric == expected[PRIMARY[case.problem.task]]
+        assert slices["kind", value].metric == pytest.approx(expected[PRIMARY[case.problem.task]])
     assert ("kind", "boat") not in slices
 
 

@@ -22,11 +22,9 @@ def own_scale(fitted: FittedModel, matrix: Matrix) -> Floats:
         raw = model.predict(matrix)[:, 1:] if task == "binary" else model.predict(matrix)
     else:
         assert isinstance(model, LinearModel)
-        filled = model.state.fill(matrix)
+        dense = model.state.dense(matrix)
         raw = (
-            model.pipeline.predict(filled)
-            if task == "regression"
-            else model.pipeline.decision_function(filled)
+            model.pipeline.predict(dense) if task == "regression" else model.pipeline.decision_function(dense)
         )
     return np.asarray(raw, dtype=np.float64).reshape(len(matrix), -1)
 

@@ -15,7 +15,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from millrace.bundle import FittedModel
 from millrace.contract import Problem
 from millrace.features import encode_target, fit_features
-from millrace.metrics import PRIMARY, compute_metrics
+from millrace.metrics import PRIMARY, Outcome, compute_metrics
 from millrace.models import TrainingRows, fit_model, load_model
 from millrace.models.base import Model
 from millrace.promotion import baseline_predictions
@@ -33,7 +33,7 @@ def rows_of(problem: Problem, table: pd.DataFrame) -> TrainingRows:
     """A table made ready for fitting."""
     state = fit_features(table, problem)
     target = encode_target(table["y"], problem)
-    return TrainingRows(state.transform(table), target, problem.task, len(problem.classes), state)
+    return TrainingRows(state.transform(table), target, problem, state)
 
 
 def test_predictions_have_the_shape_of_the_task(case: Case, fitted: FittedModel) -> None:
@@ -51,7 +51,8 @@ def test_something_is_learnt(case: Case, fitted: FittedModel) -> None:
     task, target = case.problem.task, case.rows.target
     baseline = baseline_predictions(task, target, len(target), len(case.problem.classes))
     ours, simple = (
-        compute_metrics(task, target, p)[PRIMARY[task]] for p in (fitted.predict(case.table), baseline)
+        compute_metrics(Outcome(case.problem, target, p))[PRIMARY[task]]
+        for p in (fitted.predict(case.table), baseline)
     )
     assert ours < 0.8 * simple
 

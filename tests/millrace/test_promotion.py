@@ -10,7 +10,7 @@ import pytest
 from millrace.bundle import SPLIT, Bundle, FittedModel, write_json
 from millrace.contract import Problem
 from millrace.features import encode_target
-from millrace.metrics import PRIMARY, Floats, compute_metrics, resample
+from millrace.metrics import PRIMARY, Floats, Outcome, resample, rmse
 from millrace.promotion import (
     MIN_SHARED_ROWS,
     Rule,
@@ -101,9 +101,9 @@ def test_the_confidence_asked_for_is_one_sided(tmp_path: Path) -> None:
     ours = a_little_better(rival, target)
     wins = np.mean(
         [
-            compute_metrics("regression", target[rows], ours[rows])["rmse"]
-            < compute_metrics("regression", target[rows], rival[rows])["rmse"]
-            for rows in resample(len(target), 400, seed=0)
+            rmse(Outcome(case.problem, target, ours), weights)
+            < rmse(Outcome(case.problem, target, rival), weights)
+            for weights in resample(len(target), 400, seed=0)
         ]
     )
     assert 0.55 < wins < 0.95, "the challenger must be neither clearly better nor clearly worse"
