@@ -165,7 +165,7 @@ def _by_group(
         raise _too_few(f"{count} groups of '{problem.split.column}' among the training rows", folds, count)
     make = StratifiedGroupKFold if problem.classes else GroupKFold
     splitter = make(n_splits=folds, shuffle=True, random_state=seed)
-    return [(fit, score) for fit, score in splitter.split(target, target, groups) if len(score)]
+    return list(splitter.split(target, target, groups))
 
 
 def _by_time(times: Floats, column: str, folds: int) -> list[Fold]:

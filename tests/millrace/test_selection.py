@@ -89,7 +89,9 @@ def test_no_group_is_on_both_sides_of_a_fold(task: Task, groups: list[int], fold
     except UserError:
         return
     assert sorted(np.concatenate([scored for _, scored in made])) == list(range(len(table)))
+    assert len(made) == folds
     for fit_rows, scored in made:
+        assert len(scored) > 0
         assert len(fit_rows) + len(scored) == len(table)
         assert not set(table["id"].iloc[fit_rows]) & set(table["id"].iloc[scored])
 
