@@ -142,7 +142,10 @@ def verify(folder: Path) -> str:
     except ValueError:
         raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
     if manifest.format != FORMAT:
-        raise UserError(f"{folder}: bundle format {manifest.format} is not {FORMAT}; train the model again.")
+        raise UserError(
+            f"{folder}: bundle format {manifest.format} is not {FORMAT}, so another version of Millrace made it; "
+            "train the model again, in a new MILLRACE_HOME."
+        )
     expected = {**manifest.files, PROVENANCE: manifest.provenance}
     found = set(_listing(folder)) - {MANIFEST}
     for path in sorted(found ^ set(expected)):

@@ -100,7 +100,7 @@ def _calibration(outcome: Outcome) -> bytes:
         upper.plot(said, true, "o-", markersize=4, label=label)
         lower.hist(chance, bins=np.linspace(0, 1, BINS + 1), histtype="step", linewidth=1.5)
     upper.set_ylabel("share that was so")
-    upper.legend(frameon=False)
+    upper.legend(framealpha=0.8, edgecolor="none")
     lower.set_xlabel("predicted probability")
     lower.set_ylabel("rows")
     return _png(figure)
