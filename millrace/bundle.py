@@ -143,7 +143,7 @@ def verify(folder: Path) -> str:
         raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
     if manifest.format != FORMAT:
         raise UserError(
-            f"{folder}: bundle format {manifest.format} is not {FORMAT}, another version of Millrace made it; "
+            f"{folder}: bundle format {manifest.format} is not {FORMAT}, another Millrace made it; "
             "train the model again, in a new MILLRACE_HOME."
         )
     expected = {**manifest.files, PROVENANCE: manifest.provenance}

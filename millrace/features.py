@@ -33,10 +33,10 @@ class Input(Strict):
     name: str
     kind: Kind
     categories: tuple[str, ...] = ()
-    fill: float | None
+    fill: float | None = None
     """What stands for a missing value in the dense matrix: the median, or the commoner of 0 and 1.
     None for categories, of which a missing one is no category: zero in all their columns."""
-    gaps: bool
+    gaps: bool = False
     """Whether a training row lacks the value; the dense matrix then says which do, in a column more."""
 
 
@@ -115,7 +115,7 @@ def fit_features(columns: Columns, problem: Problem) -> FeatureState:
     }
     encoding = FeatureState(
         inputs=tuple(
-            Input(name=name, kind=kinds[name], categories=column.categories, fill=None, gaps=False)
+            Input(name=name, kind=kinds[name], categories=column.categories)
             for name, column in problem.inputs.items()
         )
     )
