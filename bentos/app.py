@@ -34,7 +34,7 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
     def answer(body: bytes) -> bytes:
         try:
             predictions = bundle.fitted.predict(reader.read(body))
-            return msgspec.json.encode({"predictions": write(bundle.problem, predictions), "model": model})
+            return msgspec.json.encode({"predictions": write(bundle.fitted, predictions), "model": model})
         except InvalidRequest:
             raise
         except Exception:
@@ -63,6 +63,7 @@ def _about(bundle: Bundle) -> dict[str, Any]:
         "title": bundle.problem.title,
         "task": bundle.problem.task,
         "target": bundle.problem.target.model_dump(include={"name", "unit", "meaning"}),
+        **({"threshold": bundle.fitted.threshold} if bundle.problem.task == "binary" else {}),
         "synthetic": bundle.problem.synthetic,
         "trained": {name: provenance[name] for name in ("created", "data", "git_revision", "run")},
         "evaluation": {name: evaluation[name] for name in ("metric_name", "rows", "metrics")},

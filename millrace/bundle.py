@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from millrace.contract import Problem, Strict, parse_problem
+from millrace.contract import OWN_PREFIX, Problem, Strict, parse_problem
+from millrace.decisions import DEFAULT, decide
 from millrace.digests import file_digest
 from millrace.errors import UserError
-from millrace.features import Columns, FeatureState
+from millrace.features import Columns, FeatureState, Matrix
 from millrace.metrics import Floats
 from millrace.models import Model, load_model
+from millrace.scales import to_unit
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 CONTRACT = "contract.json"
@@ -49,21 +51,42 @@ class Manifest(Strict):
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A model with what it needs to read a typed table."""
+    """A model with what it needs to read a typed table and to answer in the contract's terms.
+
+    Of two classes the second, the positive one, is answered where its probability is at least
+    `threshold`.
+    """
 
     problem: Problem
     state: FeatureState
     model: Model
+    threshold: float = DEFAULT
 
     def predict(self, columns: Columns) -> Floats:
-        """Values [rows], or probabilities [rows, classes], for typed columns."""
-        return self.model.predict(self.state.transform(columns))
+        """Values [rows] in the target's unit, or probabilities [rows, classes], for typed columns."""
+        return self.predict_matrix(self.state.transform(columns))
+
+    def predict_matrix(self, matrix: Matrix) -> Floats:
+        """The same for columns that are encoded already: [rows, inputs]."""
+        return to_unit(self.model.predict(matrix), self.problem.target)
+
+    def answers(self, predictions: Floats) -> list[Any]:
+        """What is answered for each row: the value itself, or the name of a class."""
+        if not self.problem.classes:
+            return list(predictions.tolist())
+        return [self.problem.classes[label] for label in decide(predictions, self.threshold)]
+
+    def columns(self, predictions: Floats) -> dict[str, Any]:
+        """Answers, and probabilities if there are classes, as columns that no table has of its own."""
+        chances = {f"{OWN_PREFIX}{name}": predictions[:, i] for i, name in enumerate(self.problem.classes)}
+        return {"_prediction": self.answers(predictions), **chances}
 
     def save(self, folder: Path) -> None:
         """Write contract, feature state and model as plain files."""
         write_json(folder / CONTRACT, self.problem.model_dump(mode="json"))
         write_json(folder / FEATURES, self.state.model_dump(mode="json"))
-        write_json(folder / MODEL, {"kind": self.model.kind})
+        threshold = {"threshold": self.threshold} if self.problem.task == "binary" else {}
+        write_json(folder / MODEL, {"kind": self.model.kind, **threshold})
         self.model.save(folder)
 
     @classmethod
@@ -71,8 +94,9 @@ class FittedModel:
         """Read what `save` wrote."""
         problem = parse_problem(read_json(folder / CONTRACT))
         state = FeatureState.model_validate(read_json(folder / FEATURES))
-        kind = read_json(folder / MODEL)["kind"]
-        return cls(problem, state, load_model(kind, folder, problem.task, state))
+        about = read_json(folder / MODEL)
+        model = load_model(about["kind"], folder, problem.task, state)
+        return cls(problem, state, model, about.get("threshold", DEFAULT))
 
 
 @dataclass(frozen=True)
@@ -118,7 +142,10 @@ def verify(folder: Path) -> str:
     except ValueError:
         raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
     if manifest.format != FORMAT:
-        raise UserError(f"{folder}: bundle format {manifest.format} is not {FORMAT}; train the model again.")
+        raise UserError(
+            f"{folder}: bundle format {manifest.format} is not {FORMAT}, another Millrace made it; "
+            "train the model again, in a new MILLRACE_HOME."
+        )
     expected = {**manifest.files, PROVENANCE: manifest.provenance}
     found = set(_listing(folder)) - {MANIFEST}
     for path in sorted(found ^ set(expected)):

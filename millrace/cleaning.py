@@ -98,7 +98,7 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[NDArr
             faults.append(((numbers < low) & ~infinite, f"below {low:g}"))
         if high is not None:
             faults.append(((numbers > high) & ~infinite, f"above {high:g}"))
-    if column.type == "category":
+    if column.type == "category" and column.unseen == "refuse":
         unknown = ~values.isin(column.categories).to_numpy() & ~missing
         faults.append((unknown, "not a known category"))
     return faults

@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from millrace.errors import UserError, unknown
 from millrace.yaml_files import read_model
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
 Task = Literal["regression", "binary", "multiclass"]
+SplitRule = Literal["rows", "group", "time"]
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})
 # float64 holds every integer up to 2**53; past single precision, 3.4e38, scikit-learn's trees refuse a number
 # and its square is soon infinite.
@@ -35,7 +36,8 @@ class Column(Strict):
     """What one column may hold.
 
     `range` is inclusive, in the column's unit; either end may be null. `id` is text that
-    identifies a row and is never a model input.
+    identifies a row and is never a model input. A value outside `categories` breaks the contract,
+    or counts as missing where `unseen` says so.
     """
 
     type: ColumnType
@@ -44,6 +46,7 @@ class Column(Strict):
     range: tuple[FiniteFloat | None, FiniteFloat | None] | None = None
     nullable: bool = False
     categories: tuple[str, ...] = ()
+    unseen: Literal["refuse", "missing"] = "refuse"
 
     @model_validator(mode="after")
     def _consistent(self) -> Column:
@@ -57,6 +60,8 @@ class Column(Strict):
             raise ValueError("a category column lists at least two 'categories'")
         if self.type != "category" and self.categories:
             raise ValueError(f"'categories' is for category columns, not {self.type}")
+        if self.type != "category" and self.unseen != "refuse":
+            raise ValueError(f"'unseen' is for category columns, not {self.type}")
         if len(set(self.categories)) < len(self.categories):
             raise ValueError("'categories' names a value twice")
         if any(not value or value != value.strip() for value in self.categories):
@@ -65,16 +70,43 @@ class Column(Strict):
 
 
 class Target(Column):
-    """The column to predict."""
+    """The column to predict; with `transform: log`, models learn log(1 + value)."""
 
     name: str = Field(min_length=1)
+    transform: Literal["log"] | None = None
 
 
 class Split(Strict):
-    """How the holdout is chosen: its share of the rows and the seed of the row hash."""
+    """How the holdout and the folds are chosen.
 
+    By a hash of each row, by a hash of the group in `column`, or the latest rows by `column`;
+    `holdout` is the share of rows, `seed` that of the hash.
+    """
+
+    by: SplitRule = "rows"
+    column: str | None = None
     holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Split:
+        if self.by == "rows" and self.column is not None:
+            raise ValueError("'column' goes with 'by: group' or 'by: time'")
+        if self.by != "rows" and self.column is None:
+            raise ValueError(f"'by: {self.by}' needs a 'column'")
+        return self
+
+
+class Costs(Strict):
+    """What a wrong label costs, in any one unit; the positive class is the second of the contract."""
+
+    false_positive: Annotated[float, Field(gt=0, le=1e12)]
+    false_negative: Annotated[float, Field(gt=0, le=1e12)]
+
+    @property
+    def threshold(self) -> float:
+        """Where both labels cost the same if probabilities are true (Elkan, IJCAI 2001, equation 2)."""
+        return self.false_positive / (self.false_positive + self.false_negative)
 
 
 class Problem(Strict):
@@ -90,6 +122,8 @@ class Problem(Strict):
     features: dict[str, Column] = Field(min_length=1)
     key: str | None = Field(None, description="the column that identifies a row")
     split: Split = Split()
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    costs: Costs | None = None
     intended_use: str = ""
     limits: str = ""
     licence: str = ""
@@ -122,6 +156,48 @@ class Problem(Strict):
             raise ValueError("a multiclass target has at least 3 categories; with 2 the task is binary")
         return self
 
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights(cls, given: Any) -> Any:
+        if given is None or given == "balanced":
+            return given
+        if isinstance(given, dict) and all(_is_weight(weight) for weight in given.values()):
+            # YAML takes the classes true and false for booleans.
+            return {str(name).lower() if isinstance(name, bool) else str(name): given[name] for name in given}
+        raise ValueError("is 'balanced', or a number above 0 for each class, as in {yes: 3}")
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Problem:
+        if self.split.column is None:
+            return self
+        if self.split.column not in self.features:
+            raise ValueError(str(unknown("split column", self.split.column, self.features)))
+        column = self.features[self.split.column]
+        where = f"the split's column '{self.split.column}'"
+        if self.split.by == "time" and column.type not in NUMERIC | {"datetime"}:
+            raise ValueError(f"{where} is of type {column.type}; a time is a datetime, number or integer")
+        if column.nullable:
+            raise ValueError(f"{where} cannot be nullable: a row without it would belong to neither side")
+        return self
+
+    @model_validator(mode="after")
+    def _target_fits(self) -> Problem:
+        low, _ = self.target.range or (None, None)
+        if self.target.transform and self.task != "regression":
+            raise ValueError(f"'transform' is for regression, not {self.task}")
+        if self.target.transform and (low is None or low < 0):
+            raise ValueError("'transform: log' needs a target whose 'range' starts at 0 or above")
+        if self.target.unseen != "refuse":
+            raise ValueError("a target's 'unseen' classes cannot count as missing; take 'unseen' out")
+        if self.class_weights and not self.classes:
+            raise ValueError("'class_weights' is for binary and multiclass problems")
+        for name in self.class_weights if isinstance(self.class_weights, dict) else ():
+            if name not in self.classes:
+                raise ValueError(str(unknown("class in 'class_weights'", name, self.classes)))
+        if self.costs and self.task != "binary":
+            raise ValueError(f"'costs' is for binary problems, not {self.task}")
+        return self
+
     @cached_property
     def columns(self) -> dict[str, Column]:
         """Every column the table must have: the features, then the target."""
@@ -140,6 +216,10 @@ class Problem(Strict):
         if self.task == "regression":
             return ()
         return self.target.categories or ("false", "true")
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e12
 
 
 def problem_names(folder: Path) -> list[str]:

@@ -7,7 +7,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.contract import NUMERIC, Problem, Strict
-from millrace.metrics import PRIMARY, Floats, Interval, bootstrap_metrics, compute_metrics
+from millrace.decisions import DEFAULT
+from millrace.metrics import (
+    METRICS,
+    PRIMARY,
+    Floats,
+    Interval,
+    Outcome,
+    bootstrap_metrics,
+    calibration_error,
+    compute_metrics,
+)
 
 MIN_SLICE_ROWS = 5
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -22,47 +32,77 @@ class Slice(Strict):
     metric: float
 
 
+class ClassScore(Strict):
+    """How one class was answered: `rows` is how many there are, `calibration_error` against the rest."""
+
+    name: str
+    rows: int
+    precision: float
+    recall: float
+    f1: float
+    calibration_error: float
+
+
 class Evaluation(Strict):
-    """A model's results on holdout rows."""
+    """A model's results on holdout rows; `classes` and a binary problem's `threshold` where there are any."""
 
     metric_name: str
     rows: int
     metrics: dict[str, Interval]
     baseline: dict[str, float]
     slices: tuple[Slice, ...]
+    classes: tuple[ClassScore, ...] = ()
+    threshold: float | None = None
 
 
 def evaluate(
     holdout: pd.DataFrame,
-    target: Floats,
-    predicted: Floats,
+    outcome: Outcome,
     baseline: Floats,
-    problem: Problem,
     *,
     resamples: int,
     confidence: float,
     seed: int,
 ) -> Evaluation:
-    """Score predictions, and the baseline's, of the holdout's typed rows and encoded target."""
+    """Score the predictions of the holdout's typed rows, and the baseline's.
+
+    The baseline answers as well as it can without a feature: from the threshold on that the costs imply.
+    """
+    problem = outcome.problem
+    plain = problem.costs.threshold if problem.costs else DEFAULT
     return Evaluation(
         metric_name=PRIMARY[problem.task],
         rows=len(holdout),
-        metrics=bootstrap_metrics(
-            problem.task, target, predicted, resamples=resamples, confidence=confidence, seed=seed
-        ),
-        baseline=compute_metrics(problem.task, target, baseline),
-        slices=tuple(_slices(holdout, target, predicted, problem)),
+        metrics=bootstrap_metrics(outcome, resamples=resamples, confidence=confidence, seed=seed),
+        baseline=compute_metrics(Outcome(problem, outcome.target, baseline, plain)),
+        slices=tuple(_slices(holdout, outcome)),
+        classes=tuple(_class_score(outcome, position) for position in range(len(problem.classes))),
+        threshold=outcome.threshold if problem.task == "binary" else None,
     )
 
 
-def _slices(holdout: pd.DataFrame, target: Floats, predicted: Floats, problem: Problem) -> list[Slice]:
-    name = PRIMARY[problem.task]
+def _class_score(outcome: Outcome, position: int) -> ClassScore:
+    true, answered = outcome.target == position, outcome.labels == position
+    right = int((true & answered).sum())
+    return ClassScore(
+        name=outcome.problem.classes[position],
+        rows=int(true.sum()),
+        precision=right / max(int(answered.sum()), 1),
+        recall=right / max(int(true.sum()), 1),
+        f1=2 * right / max(int(answered.sum() + true.sum()), 1),
+        calibration_error=calibration_error(outcome.predicted[:, position], true),
+    )
+
+
+def _slices(holdout: pd.DataFrame, outcome: Outcome) -> list[Slice]:
+    problem = outcome.problem
+    metric = METRICS[problem.task][PRIMARY[problem.task]]
     slices = []
     for feature in problem.inputs:
         for value, members in _groups(holdout, feature, problem):
             if members.sum() >= MIN_SLICE_ROWS:
-                metric = compute_metrics(problem.task, target[members], predicted[members])[name]
-                slices.append(Slice(feature=feature, value=value, rows=int(members.sum()), metric=metric))
+                score = float(metric(outcome, members[None].astype(float))[0])
+                slices.append(Slice(feature=feature, value=value, rows=int(members.sum()), metric=score))
     return slices
 
 

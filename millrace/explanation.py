@@ -1,18 +1,18 @@
 """SHAP values: what each feature adds to a prediction.
 
-Values are on the model's own scale: the target's unit for regression; log-odds for LightGBM and the
-logistic model, probability for the forest. Contributions and base value add up to the prediction.
+Values are on the model's own scale, which `scale` names. Contributions and base value add up to the
+prediction on it.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millrace.bundle import FittedModel
 from millrace.contract import Strict
-from millrace.features import Matrix
+from millrace.features import FeatureState, Matrix
 from millrace.metrics import Floats
 from millrace.models import Model
 from millrace.models.boosting import LightGBMModel
@@ -69,6 +69,16 @@ def explain(fitted: FittedModel, matrix: Matrix) -> Contributions:
     return Contributions(values, base, matrix, fitted.state.names)
 
 
+def scale(fitted: FittedModel) -> str:
+    """What contributions are measured in."""
+    target, kind = fitted.problem.target, fitted.model.kind
+    if fitted.problem.task == "regression":
+        unit = f" in {target.unit}" if target.unit else ""
+        return f"log(1 + {target.name}{unit})" if target.transform else f"{target.name}{unit}"
+    of = f" of '{fitted.problem.classes[1]}'" if fitted.problem.task == "binary" else ""
+    return f"{'probability' if kind == RandomForestModel.kind else 'log-odds'}{of}"
+
+
 def _contributions(model: Model, matrix: Matrix) -> tuple[Floats, Floats]:
     if isinstance(model, LightGBMModel):
         return _boosting(model, matrix)
@@ -90,33 +100,32 @@ def _forest(model: RandomForestModel, matrix: Matrix) -> tuple[Floats, Floats]:
     import shap
 
     explainer = shap.TreeExplainer(model.forest)
-    filled = readable(matrix, model.state)
-    values = np.asarray(explainer.shap_values(filled, check_additivity=False))
+    values = np.asarray(explainer.shap_values(readable(matrix, model.state), check_additivity=False))
     base = np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
     if values.ndim == 2:
-        return values[:, :, None], base
-    return (values[:, :, 1:], base[1:]) if model.task == "binary" else (values, base)
+        return _by_input(values[:, :, None], model.state), base
+    if model.task == "binary":
+        values, base = values[:, :, 1:], base[1:]
+    return _by_input(values, model.state), base
 
 
 def _linear(model: LinearModel, matrix: Matrix) -> tuple[Floats, Floats]:
-    """Coefficient times distance from the mean, one-hot columns summed back to their feature."""
+    """Coefficient times distance from the mean."""
     import shap
 
-    encode, estimator = model.pipeline.steps[0][1], model.pipeline.steps[1][1]
-    encoded = encode.transform(model.state.fill(matrix))
-    explainer = shap.LinearExplainer(estimator, shap.maskers.Independent(encoded, max_samples=len(encoded)))
-    values = np.asarray(explainer.shap_values(encoded))
+    scaler, estimator = model.pipeline.steps[0][1], model.pipeline.steps[1][1]
+    scaled = scaler.transform(model.state.dense(matrix))
+    explainer = shap.LinearExplainer(estimator, shap.maskers.Independent(scaled, max_samples=len(scaled)))
+    values = np.asarray(explainer.shap_values(scaled))
     values = values[:, :, None] if values.ndim == 2 else values
-    origin = _encoded_origin(model)
-    summed = np.zeros((len(matrix), matrix.shape[1], values.shape[2]))
-    for position, source in enumerate(origin):
+    return _by_input(values, model.state), np.atleast_1d(
+        np.asarray(explainer.expected_value, dtype=np.float64)
+    )
+
+
+def _by_input(values: Floats, state: FeatureState) -> Floats:
+    """Contributions of the dense matrix' columns, summed to those of the features they were made from."""
+    summed = np.zeros((len(values), len(state.inputs), values.shape[2]))
+    for position, source in enumerate(state.dense_sources):
         summed[:, source] += values[:, position]
-    return summed, np.atleast_1d(np.asarray(explainer.expected_value, dtype=np.float64))
-
-
-def _encoded_origin(model: LinearModel) -> list[int]:
-    """For each column the linear model sees, the matrix column it was made from."""
-    categorical = model.state.categorical
-    numeric = [i for i in range(len(model.state.inputs)) if i not in categorical]
-    one_hot: list[Any] = [i for i in categorical for _ in model.state.inputs[i].categories]
-    return numeric + one_hot
+    return summed

@@ -9,10 +9,8 @@ import pandas as pd
 
 from millrace import bundle as files
 from millrace.bundle import FittedModel, seal, write_json
-from millrace.contract import Problem
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
-from millrace.metrics import Floats
 from millrace.pages import render
 from millrace.selection import CandidateResult
 from millrace.splitting import SplitRecord
@@ -74,18 +72,11 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
 
 def _reference(training: Training, rows: int, seed: int) -> pd.DataFrame:
     """A seeded sample of training rows with their predictions, for drift."""
-    problem = training.fitted.problem
-    table = training.training_rows
+    fitted, table = training.fitted, training.training_rows
     sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])
-    chosen = table.iloc[sample][[*problem.inputs, problem.target.name]].reset_index(drop=True)
-    return _with_predictions(chosen, training.fitted.predict(chosen), problem)
-
-
-def _with_predictions(table: pd.DataFrame, predictions: Floats, problem: Problem) -> pd.DataFrame:
-    if not problem.classes:
-        return table.assign(_prediction=predictions)
-    named = {f"_probability_{name}": predictions[:, i] for i, name in enumerate(problem.classes)}
-    return table.assign(**named)
+    columns = [*fitted.problem.inputs, fitted.problem.target.name]
+    chosen = table.iloc[sample][columns].reset_index(drop=True)
+    return chosen.assign(**fitted.columns(fitted.predict(chosen)))
 
 
 def _card(training: Training) -> str:
@@ -96,6 +87,7 @@ def _card(training: Training) -> str:
         "card",
         title=f"Model card: {problem.name}",
         problem=problem,
+        held_out=training.split.sentence(problem),
         candidate=training.leaderboard[0].candidate,
         training_rows=training.split.training_rows,
         data_digest=training.data_digest,

@@ -5,26 +5,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from millrace.contract import Problem
+from millrace.contract import Costs, Problem
+from millrace.decisions import cost_curve
 from millrace.explanation import Contributions
-from millrace.metrics import Floats
+from millrace.metrics import BINS, Outcome, calibration_error, compute_metrics, reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9822b", "#8a8f98"
-BINS = 10
 TOP_FEATURES = 3
 
 
-def evaluation_plots(target: Floats, predicted: Floats, problem: Problem) -> dict[str, bytes]:
-    """Residuals for regression; calibration and confusion for classification."""
+def evaluation_plots(outcome: Outcome, out_of_fold: Outcome | None = None) -> dict[str, bytes]:
+    """Residuals for regression; calibration, confusion and, of two classes, ROC and precision for classes.
+
+    With `costs` also their curve, over the out-of-fold rows that the threshold was chosen on.
+    """
+    problem = outcome.problem
     if problem.task == "regression":
-        return {"residuals": _residuals(target, predicted, problem)}
-    return {
-        "calibration": _calibration(target, predicted, problem),
-        "confusion": _confusion(target, predicted, problem),
-    }
+        return {"residuals": _residuals(outcome)}
+    plots = {"calibration": _calibration(outcome), "confusion": _confusion(outcome)}
+    if problem.task == "binary":
+        plots |= {"roc": _roc(outcome), "precision_recall": _precision_recall(outcome)}
+    if problem.costs and out_of_fold:
+        plots["cost"] = _cost(outcome, out_of_fold, problem.costs)
+    return plots
 
 
 def explanation_plots(contributions: Contributions, problem: Problem) -> dict[str, bytes]:
@@ -64,7 +70,8 @@ def comparison_plot(results: list[Any], metric: str) -> bytes:
     return _png(figure)
 
 
-def _residuals(target: Floats, predicted: Floats, problem: Problem) -> bytes:
+def _residuals(outcome: Outcome) -> bytes:
+    problem, target, predicted = outcome.problem, outcome.target, outcome.predicted
     figure, (left, right) = _figure(10, 4.2, columns=2)
     unit = f" ({_label(problem.target.unit)})" if problem.target.unit else ""
     shades = left.hexbin(target, predicted, gridsize=45, bins="log", mincnt=1, cmap="Blues")
@@ -81,27 +88,85 @@ def _residuals(target: Floats, predicted: Floats, problem: Problem) -> bytes:
     return _png(figure)
 
 
-def _calibration(target: Floats, predicted: Floats, problem: Problem) -> bytes:
+def _calibration(outcome: Outcome) -> bytes:
+    """Reliability, with the expected calibration error (ECE) of each class and how often what was said."""
+    figure, (upper, lower) = _figure(5.4, 6, rows=2, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfect")
+    classes = outcome.problem.classes
+    for position in [1] if len(classes) == 2 else range(len(classes)):
+        chance, truth = outcome.predicted[:, position], outcome.target == position
+        said, true, _ = reliability(chance, truth)
+        label = f"{_label(classes[position])} (ECE {calibration_error(chance, truth):.3f})"
+        upper.plot(said, true, "o-", markersize=4, label=label)
+        lower.hist(chance, bins=np.linspace(0, 1, BINS + 1), histtype="step", linewidth=1.5)
+    upper.set_ylabel("share that was so")
+    upper.legend(framealpha=0.8, edgecolor="none")
+    lower.set_xlabel("predicted probability")
+    lower.set_ylabel("rows")
+    return _png(figure)
+
+
+def _roc(outcome: Outcome) -> bytes:
+    from sklearn.metrics import roc_curve
+
     figure, axes = _figure(5.2, 4.6)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfect")
-    positions = [1] if problem.task == "binary" else range(len(problem.classes))
-    for position in positions:
-        chance = predicted[:, position]
-        bins = np.minimum((chance * BINS).astype(int), BINS - 1)
-        used = [b for b in range(BINS) if (bins == b).any()]
-        said = [chance[bins == b].mean() for b in used]
-        true = [(target[bins == b] == position).mean() for b in used]
-        axes.plot(said, true, "o-", markersize=4, label=_label(problem.classes[position]))
-    axes.set_xlabel("predicted probability")
-    axes.set_ylabel("share that was so")
+    truth = outcome.target == 1
+    if 0 < truth.sum() < len(truth):
+        false, true, _ = roc_curve(truth, outcome.predicted[:, 1])
+        area = compute_metrics(outcome)["roc_auc"]
+        axes.plot(false, true, color=BLUE, label=f"model (area {area:.3f})")
+        answered = outcome.labels == 1
+        at = ((answered & ~truth).sum() / (~truth).sum(), (answered & truth).sum() / truth.sum())
+        axes.plot(*at, "D", color=ORANGE, label=f"at the threshold, {outcome.threshold:.3g}")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance")
+    axes.set_xlabel("share of negatives answered as positive")
+    axes.set_ylabel("share of positives found (recall)")
+    axes.legend(loc="lower right", frameon=False)
+    return _png(figure)
+
+
+def _precision_recall(outcome: Outcome) -> bytes:
+    from sklearn.metrics import precision_recall_curve
+
+    figure, axes = _figure(5.2, 4.6)
+    truth = outcome.target == 1
+    if truth.any():
+        precision, recall, _ = precision_recall_curve(truth, outcome.predicted[:, 1])
+        found = compute_metrics(outcome)
+        label = f"model (average precision {found['average_precision']:.3f})"
+        axes.step(recall, precision, where="post", color=BLUE, label=label)
+        at = f"at the threshold, {outcome.threshold:.3g}"
+        axes.plot(found["recall"], found["precision"], "D", color=ORANGE, label=at)
+    axes.axhline(truth.mean(), color=GREY, linewidth=1, label="share of positives")
+    axes.set_xlabel("share of positives found (recall)")
+    axes.set_ylabel("share of positive answers that are right (precision)")
+    axes.set_ylim(0, 1.03)
+    axes.legend(loc="lower left", frameon=False)
+    return _png(figure)
+
+
+def _cost(outcome: Outcome, out_of_fold: Outcome, costs: Costs) -> bytes:
+    figure, axes = _figure(6.4, 4.2)
+    drawn = {"training rows, out of fold": (out_of_fold, BLUE), "holdout": (outcome, GREY)}
+    for name, (part, colour) in drawn.items():
+        thresholds, cost = cost_curve(part.target, part.predicted[:, 1], costs)
+        axes.step(thresholds, cost, where="mid", color=colour, label=name)
+        if part is out_of_fold:
+            chosen = cost[np.abs(thresholds - outcome.threshold).argmin()]
+            axes.plot(outcome.threshold, chosen, "D", color=ORANGE, label=f"chosen, {outcome.threshold:.3g}")
+            # Always the same answer costs a constant; what is dearer than the cheaper one is no choice.
+            axes.set_ylim(0, 1.2 * max(min(cost[0], cost[-1]), chosen) or 1)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"probability of {_label(outcome.problem.classes[1])} from which it is the answer")
+    axes.set_ylabel("mean cost of a row")
     axes.legend(frameon=False)
     return _png(figure)
 
 
-def _confusion(target: Floats, predicted: Floats, problem: Problem) -> bytes:
-    classes = problem.classes
+def _confusion(outcome: Outcome) -> bytes:
+    classes = outcome.problem.classes
     counts = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(counts, (target.astype(int), predicted.argmax(axis=1)), 1)
+    np.add.at(counts, (outcome.target.astype(int), outcome.labels), 1)
     size = max(3.6, 0.8 * len(classes) + 1.8)
     figure, axes = _figure(size, size)
     axes.imshow(counts, cmap="Blues")
@@ -146,11 +211,11 @@ def _drawn_by_shap(draw: Any, title: str) -> bytes:
     return png
 
 
-def _figure(width: float, height: float, columns: int = 1) -> Any:
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **layout: Any) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns)
+    return figure, figure.subplots(rows, columns, **layout)
 
 
 def _png(figure: "Figure") -> bytes:

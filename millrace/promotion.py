@@ -7,7 +7,16 @@ import pandas as pd
 
 from millrace.bundle import SPLIT, Bundle
 from millrace.contract import NUMERIC, Problem, Strict, Task
-from millrace.metrics import LOWER_IS_BETTER, METRICS, PRIMARY, Floats, Interval, resample
+from millrace.metrics import (
+    LOWER_IS_BETTER,
+    METRICS,
+    PRIMARY,
+    Floats,
+    Interval,
+    Outcome,
+    compute_metrics,
+    resample,
+)
 from millrace.splitting import SplitRecord
 
 MIN_SHARED_ROWS = 10
@@ -58,9 +67,7 @@ def baseline_predictions(task: Task, training_target: Floats, rows: int, classes
 
 def against_baseline(problem: Problem, scores: Scores, rule: Rule) -> Verdict:
     """The first model's test: is it better than knowing only the target's distribution?"""
-    return _judge(
-        problem.task, scores.target, scores.challenger, scores.baseline, BASELINES[problem.task], rule
-    )
+    return _judge(problem, scores.target, scores.challenger, scores.baseline, BASELINES[problem.task], rule)
 
 
 def against_champion(
@@ -69,7 +76,8 @@ def against_champion(
     """Compare on the holdout rows that the champion was not trained on either.
 
     A challenger whose holdout differs from the champion's shares only some rows; the champion's own
-    split record says which.
+    split record says which. A champion of a split by time knows nothing later than its own training,
+    so of a table that has grown the whole holdout counts; the challenger may have learnt later rows.
     """
     name, metric = f"the champion, version {version}", PRIMARY[problem.task]
     theirs = champion.problem
@@ -100,30 +108,29 @@ def against_champion(
         )
         return Verdict(promote=False, reason=reason, metric=metric, rows=int(unseen.sum()))
     rival = champion.fitted.predict(holdout[unseen])
-    return _judge(problem.task, scores.target[unseen], scores.challenger[unseen], rival, name, rule)
+    return _judge(problem, scores.target[unseen], scores.challenger[unseen], rival, name, rule)
 
 
 def _judge(
-    task: Task, target: Floats, challenger: Floats, rival: Floats, rival_name: str, rule: Rule
+    problem: Problem, target: Floats, challenger: Floats, rival: Floats, rival_name: str, rule: Rule
 ) -> Verdict:
     """Compare two sets of predictions of the same rows by the task's primary metric.
 
     The challenger wins if it is better in at least `confidence` of the resamples: a one-sided paired
     bootstrap (Efron and Tibshirani, 1993, chapter 16).
     """
-    name = PRIMARY[task]
-    metric = METRICS[task][name]
+    name = PRIMARY[problem.task]
+    metric = METRICS[problem.task][name]
     sign = 1.0 if name in LOWER_IS_BETTER else -1.0
+    our_outcome, their_outcome = Outcome(problem, target, challenger), Outcome(problem, target, rival)
 
-    gains = np.array(
-        [
-            sign * (metric(target[rows], rival[rows]) - metric(target[rows], challenger[rows]))
-            for rows in resample(len(target), rule.resamples, rule.seed)
-        ]
-    )
+    def gain(weights: Floats) -> Floats:
+        return sign * (metric(their_outcome, weights) - metric(our_outcome, weights))
+
+    gains = np.concatenate([gain(weights) for weights in resample(len(target), rule.resamples, rule.seed)])
     wins = float(np.mean(gains > 0))
     low, high = np.quantile(gains, [(1 - rule.confidence) / 2, (1 + rule.confidence) / 2])
-    ours, theirs = metric(target, challenger), metric(target, rival)
+    ours, theirs = compute_metrics(our_outcome)[name], compute_metrics(their_outcome)[name]
     promote = wins >= rule.confidence
     reason = (
         f"{name} {ours:.4f} against {theirs:.4f} of {rival_name} on the same {len(target)} holdout rows: "

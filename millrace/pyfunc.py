@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from millrace.bundle import Bundle, load_bundle
-from millrace.contract import Problem
+from millrace.contract import OWN_PREFIX, Problem
 
 
 class BundleModel:
@@ -17,10 +17,10 @@ class BundleModel:
         self.bundle = bundle
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
-        """Values [rows] for regression; a DataFrame of class probabilities otherwise."""
-        predictions = self.bundle.fitted.predict(frame)
-        classes = self.bundle.problem.classes
-        return pd.DataFrame(predictions, columns=list(classes)) if classes else predictions
+        """Values [rows] for regression; otherwise a DataFrame of answers and class probabilities."""
+        fitted = self.bundle.fitted
+        predictions = fitted.predict(frame)
+        return pd.DataFrame(fitted.columns(predictions)) if fitted.problem.classes else predictions
 
 
 def _load_pyfunc(path: str) -> BundleModel:
@@ -44,9 +44,10 @@ def signature(problem: Problem) -> Any:
         ColSpec(types[column.type], name, required=not column.nullable)
         for name, column in problem.inputs.items()
     ]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double, name) for name in problem.classes] or [
-        ColSpec(DataType.double)
-    ]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.double)]
+    if problem.classes:
+        chances = [ColSpec(DataType.double, OWN_PREFIX + name) for name in problem.classes]
+        outputs = [ColSpec(DataType.string, "_prediction"), *chances]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

@@ -252,9 +252,9 @@ def _column_rules(name: str, column: Column) -> Suite:
         )
     if column.type == "category":
         what = f"be one of {', '.join(column.categories)}"
-        rules.append(
-            _expect("expect_column_values_to_be_in_set", what, name, value_set=list(column.categories))
-        )
+        severity = "critical" if column.unseen == "refuse" else "warning"
+        listed = list(column.categories)
+        rules.append(_expect("expect_column_values_to_be_in_set", what, name, severity, value_set=listed))
     return rules
 
 

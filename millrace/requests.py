@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from millrace.bundle import FittedModel
 from millrace.contract import LARGEST, Column, Problem
 from millrace.errors import nearest
 
@@ -115,23 +116,20 @@ class RequestReader:
         return InvalidRequest(message, _rule(reason), row=row, field=field, value=_value(sent))
 
 
-def write(problem: Problem, predictions: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """One answer a row, from values [rows] or probabilities [rows, classes].
+def write(fitted: FittedModel, predictions: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """One answer a row, from the values [rows] or probabilities [rows, classes] of a model.
 
     Raises:
         ValueError: a prediction is not a finite number.
     """
     if not np.isfinite(predictions).all():
         raise ValueError("The model predicted something that is not a finite number.")
-    if not problem.classes:
-        return [{"prediction": value} for value in predictions.tolist()]
-    likeliest = predictions.argmax(axis=1).tolist()
+    answers, classes = fitted.answers(predictions), fitted.problem.classes
+    if not classes:
+        return [{"prediction": answer} for answer in answers]
     return [
-        {
-            "prediction": problem.classes[best],
-            "probabilities": dict(zip(problem.classes, row, strict=True)),
-        }
-        for best, row in zip(likeliest, predictions.tolist(), strict=True)
+        {"prediction": answer, "probabilities": dict(zip(classes, row, strict=True))}
+        for answer, row in zip(answers, predictions.tolist(), strict=True)
     ]
 
 
@@ -154,6 +152,8 @@ def _row_type(problem: Problem) -> Any:
 
 def _type(column: Column) -> Any:
     about = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning or None
+    if column.unseen == "missing":
+        return Annotated[str, Meta(description=about, examples=list(column.categories))]
     if column.type == "category":
         return Annotated[Literal[column.categories], Meta(description=about)]
     if column.type == "boolean":
@@ -190,6 +190,7 @@ def _allowed(problem: Problem, field: str) -> str:
     if column.type == "category":
         listed = ", ".join(f'"{name}"' for name in column.categories[:LISTED])
         text = f"one of {listed}" + (", ..." if len(column.categories) > LISTED else "")
+        text += " (other text counts as missing)" if column.unseen == "missing" else ""
     elif column.type == "boolean":
         text = "true or false"
     elif column.type == "datetime":

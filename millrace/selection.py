@@ -5,16 +5,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from millrace.contract import Strict, Task
+from millrace.bundle import FittedModel
+from millrace.contract import Problem, Strict, Task
+from millrace.decisions import DEFAULT, choose_threshold
 from millrace.errors import UserError
-from millrace.metrics import LOWER_IS_BETTER, PRIMARY, compute_metrics
+from millrace.features import encode_target
+from millrace.metrics import LOWER_IS_BETTER, PRIMARY, Floats, Outcome, compute_metrics
 from millrace.models import CandidateSettings, TrainingRows, fit_model
+from millrace.splitting import group_hashes, moments
+
+Fold = tuple[NDArray[Any], NDArray[Any]]
+PREDICTION = "prediction_"
 
 
 class CandidateResult(Strict):
-    """How one candidate did: the primary metric of each fold, and the wall time of all."""
+    """How one candidate did: the metrics of each fold, labels from 0.5 on, and the wall time of all."""
 
     candidate: str
     metric_name: str
@@ -37,65 +45,149 @@ class CandidateResult(Strict):
         return float(np.std(self.scores, ddof=1))
 
 
-def make_folds(rows: TrainingRows, folds: int, seed: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Seeded folds as (fit rows, validation rows), stratified for classes.
+def make_folds(training: pd.DataFrame, problem: Problem, folds: int, seed: int) -> list[Fold]:
+    """Folds of a typed table as (fit rows, validation rows), under the rule that parts the holdout.
+
+    By rows: seeded, stratified for classes. By group: the same, with no group on both sides. By time:
+    each fold is fitted on all that came before the rows it is scored on.
 
     Raises:
-        UserError: fewer rows, or fewer of one class, than folds.
+        UserError: too few rows, groups or moments, or a class that a fold could not learn.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold
+    target = encode_target(training[problem.target.name], problem)
+    _check_counts(target, problem, folds)
+    by, column = problem.split.by, problem.split.column
+    if by == "time":
+        assert column is not None
+        made = _by_time(moments(training, column, problem), column, folds)
+    elif by == "group":
+        assert column is not None
+        made = _by_group(group_hashes(training, column), target, problem, folds, seed)
+    else:
+        from sklearn.model_selection import KFold, StratifiedKFold
 
-    count = len(rows.target)
-    if rows.task != "regression":
-        count = int(np.bincount(rows.target.astype(int), minlength=rows.classes).min())
-    if count < 2 and rows.task != "regression":
-        raise UserError(
-            f"The smallest class has {count} training rows; at least 2 of each are needed. Bring more rows "
-            "or take the class out of the contract."
-        )
-    if count < folds:
-        what = "training rows" if rows.task == "regression" else "training rows in the smallest class"
-        raise UserError(
-            f"{count} {what} cannot fill {folds} folds; bring more rows or lower the number: "
-            f"--set folds={max(count, 2)}."
-        )
-    make = KFold if rows.task == "regression" else StratifiedKFold
-    splitter = make(n_splits=folds, shuffle=True, random_state=seed)
-    return list(splitter.split(rows.matrix, rows.target))
+        make = StratifiedKFold if problem.classes else KFold
+        made = list(make(n_splits=folds, shuffle=True, random_state=seed).split(target, target))
+    for number, (fit_rows, _) in enumerate(made, 1):
+        for position in sorted(set(range(len(problem.classes))) - set(target[fit_rows].astype(int))):
+            raise UserError(
+                f"Fold {number} of {folds}, made by {by}, has no row of the class "
+                f"'{problem.classes[position]}' to learn from; lower the number with --set folds=..., "
+                "bring more rows, or take the class out of the contract."
+            )
+    return made
 
 
 def cross_validate(
     name: str,
     settings: CandidateSettings,
     rows: TrainingRows,
+    folds: list[Fold],
     *,
-    folds: int,
     seed: int,
     threads: int,
-) -> CandidateResult:
+) -> tuple[CandidateResult, pd.DataFrame]:
     """Fit and score a candidate on every fold, as many at once as there are threads.
 
     Threads, not processes: LightGBM and scikit-learn's trees release the interpreter lock, and
     nothing is copied. Each fit uses one thread, so results do not depend on the machine.
+
+    Returns:
+        The result, and the out-of-fold predictions: a row for each validated training row, with its
+        position (`row`), `fold`, encoded `target` and a column `prediction_<output>` for each output.
     """
     started = time.perf_counter()
 
-    def run(fold: tuple[NDArray[Any], NDArray[Any]]) -> dict[str, float]:
+    def run(fold: Fold) -> Outcome:
         fit_rows, validation = fold
-        model = fit_model(settings, rows.take(fit_rows), seed=seed, threads=1)
-        return compute_metrics(rows.task, rows.target[validation], model.predict(rows.matrix[validation]))
+        part = rows.take(fit_rows)
+        fitted = FittedModel(part.problem, part.state, fit_model(settings, part, seed=seed, threads=1))
+        return Outcome(rows.problem, rows.target[validation], fitted.predict_matrix(rows.matrix[validation]))
 
     with ThreadPoolExecutor(threads) as pool:
-        scores = tuple(pool.map(run, make_folds(rows, folds, seed)))
-    return CandidateResult(
+        outcomes = list(pool.map(run, folds))
+    result = CandidateResult(
         candidate=name,
         metric_name=PRIMARY[rows.task],
-        folds=scores,
+        folds=tuple(compute_metrics(outcome) for outcome in outcomes),
         seconds=time.perf_counter() - started,
     )
+    parts = [
+        _out_of_fold(number, validation, outcome)
+        for number, ((_, validation), outcome) in enumerate(zip(folds, outcomes, strict=True))
+    ]
+    return result, pd.concat(parts).sort_values("row", ignore_index=True)
+
+
+def read_out_of_fold(table: pd.DataFrame, problem: Problem, threshold: float = DEFAULT) -> Outcome:
+    """The out-of-fold predictions that `cross_validate` returns, as an outcome."""
+    predicted = table[[name for name in table if str(name).startswith(PREDICTION)]].to_numpy()
+    return Outcome(
+        problem, table["target"].to_numpy(), predicted if problem.classes else predicted[:, 0], threshold
+    )
+
+
+def threshold_for(out_of_fold: pd.DataFrame, problem: Problem) -> float:
+    """From which probability on the positive class is answered: by `costs`, or 0.5 without."""
+    if problem.costs is None:
+        return DEFAULT
+    outcome = read_out_of_fold(out_of_fold, problem)
+    return choose_threshold(outcome.target, outcome.predicted[:, 1], problem.costs)
 
 
 def leaderboard(results: list[CandidateResult], task: Task) -> list[CandidateResult]:
     """The candidates from best to worst by the mean of the primary metric."""
     sign = 1 if PRIMARY[task] in LOWER_IS_BETTER else -1
     return sorted(results, key=lambda result: sign * result.metric)
+
+
+def _check_counts(target: Floats, problem: Problem, folds: int) -> None:
+    count, what = len(target), "training rows"
+    if problem.classes:
+        count = int(np.bincount(target.astype(int), minlength=len(problem.classes)).min())
+        what = "training rows in the smallest class"
+        if count < 2:
+            raise UserError(
+                f"The smallest class has {count} training rows; at least 2 of each are needed. Bring more "
+                "rows or take the class out of the contract."
+            )
+    if count < folds:
+        raise _too_few(f"{count} {what}", folds, count)
+
+
+def _by_group(
+    groups: NDArray[np.uint64], target: Floats, problem: Problem, folds: int, seed: int
+) -> list[Fold]:
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    count = len(np.unique(groups))
+    if count < folds:
+        raise _too_few(f"{count} groups of '{problem.split.column}' among the training rows", folds, count)
+    make = StratifiedGroupKFold if problem.classes else GroupKFold
+    splitter = make(n_splits=folds, shuffle=True, random_state=seed)
+    return list(splitter.split(target, target, groups))
+
+
+def _by_time(times: Floats, column: str, folds: int) -> list[Fold]:
+    """scikit-learn's TimeSeriesSplit over the moments, so that rows of one moment stay together."""
+    from sklearn.model_selection import TimeSeriesSplit
+
+    distinct, places = np.unique(times, return_inverse=True)
+    if len(distinct) <= folds:
+        found = f"{len(distinct)} different moments of '{column}' among the training rows"
+        raise _too_few(found, folds, len(distinct) - 1)
+    return [
+        (np.flatnonzero(places <= past[-1]), np.flatnonzero((places >= now[0]) & (places <= now[-1])))
+        for past, now in TimeSeriesSplit(n_splits=folds).split(distinct)
+    ]
+
+
+def _too_few(found: str, folds: int, possible: int) -> UserError:
+    what = f" or lower the number: --set folds={possible}" if possible >= 2 else ""
+    return UserError(f"{found} cannot fill {folds} folds; bring more rows{what}.")
+
+
+def _out_of_fold(number: int, rows: NDArray[Any], outcome: Outcome) -> pd.DataFrame:
+    outputs = outcome.predicted.reshape(len(rows), -1).T
+    columns = {f"{PREDICTION}{output}": values for output, values in enumerate(outputs)}
+    return pd.DataFrame({"row": rows, "fold": number, "target": outcome.target, **columns})

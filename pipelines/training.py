@@ -38,9 +38,10 @@ def training(problem: Problem, settings: TrainingSettings, source: str, cache: s
     gold, state = featurize(training_rows, problem)
     check_gold(gold, state, problem)
 
-    results = [
+    validated = [
         cross_validate(
             gold,
+            training_rows,
             state,
             problem,
             CrossValidation(candidate=name, settings=candidate, folds=settings.folds, seed=settings.seed),
@@ -49,9 +50,14 @@ def training(problem: Problem, settings: TrainingSettings, source: str, cache: s
         )
         for name, candidate in settings.candidates.items()
     ]
-    model, leaderboard, leaderboard_plot, _ = fit_best(gold, state, problem, settings, results)
+    results, out_of_folds = [list(outputs) for outputs in zip(*validated, strict=True)]
+    model, leaderboard, out_of_fold, leaderboard_plot, _ = fit_best(
+        gold, state, problem, settings, results, out_of_folds
+    )
 
-    evaluation, scores, evaluation_plots, _ = evaluate(model, holdout_rows, gold, problem, settings)
+    evaluation, scores, evaluation_plots, _ = evaluate(
+        model, holdout_rows, gold, out_of_fold, problem, settings
+    )
     importance, explanation_plots, _ = explain(model, gold, problem, settings)
     packed = bundle(
         model,

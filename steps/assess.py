@@ -13,10 +13,12 @@ from millrace.contract import Problem
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
 from millrace.features import encode_target
+from millrace.metrics import Outcome
 from millrace.pages import render
 from millrace.plots import evaluation_plots, explanation_plots
 from millrace.promotion import Scores, baseline_predictions
 from millrace.quality import GOLD_TARGET
+from millrace.selection import read_out_of_fold
 from millrace.settings import TrainingSettings
 from steps.materializers import Plots, PlotsMaterializer, TableMaterializer
 from steps.scores import to_table
@@ -27,6 +29,7 @@ def evaluate(
     model: FittedModel,
     holdout_rows: pd.DataFrame,
     gold: pd.DataFrame,
+    out_of_fold: pd.DataFrame,
     problem: Problem,
     settings: TrainingSettings,
 ) -> tuple[
@@ -41,18 +44,17 @@ def evaluate(
     baseline = baseline_predictions(
         problem.task, gold[GOLD_TARGET].to_numpy(), len(target), len(problem.classes)
     )
+    outcome = Outcome(problem, target, predicted, model.threshold)
     result = evaluation.evaluate(
         holdout_rows,
-        target,
-        predicted,
+        outcome,
         baseline,
-        problem,
         resamples=settings.bootstrap,
         confidence=settings.confidence,
         seed=settings.seed,
     )
     scores = to_table(Scores(target, predicted, baseline))
-    plots = Plots(evaluation_plots(target, predicted, problem))
+    plots = Plots(evaluation_plots(outcome, read_out_of_fold(out_of_fold, problem)))
     page = render(
         "evaluation",
         title="Holdout",
@@ -79,5 +81,12 @@ def explain(
     contributions = explanation.explain(model, matrix[sample])
     plots = Plots(explanation_plots(contributions, problem))
     rows = len(contributions.values)
-    page = render("explanation", title="Explanation", problem=problem, rows=rows, plots=plots)
+    page = render(
+        "explanation",
+        title="Explanation",
+        problem=problem,
+        rows=rows,
+        scale=explanation.scale(model),
+        plots=plots,
+    )
     return contributions.importance, plots, HTMLString(page)

@@ -35,7 +35,7 @@ def split(
     Annotated[pd.DataFrame, "holdout_rows"],
     Annotated[SplitRecord, "split"],
 ]:
-    """Hold rows out by their seeded hash."""
+    """Hold rows out by the contract's rule."""
     # Named one by one: ZenML reads from the return statement whether a tuple is one output or several.
     training_rows, holdout_rows, record = splitting.split(silver, problem)
     return training_rows, holdout_rows, record

@@ -17,7 +17,7 @@ from millrace.pages import render
 from millrace.quality import GOLD_TARGET
 from millrace.selection import CandidateResult
 from millrace.settings import TrainingSettings
-from steps.materializers import FittedModelMaterializer, Plots, PlotsMaterializer
+from steps.materializers import FittedModelMaterializer, Plots, PlotsMaterializer, TableMaterializer
 
 
 class CrossValidation(Strict):
@@ -36,61 +36,65 @@ class Leaderboard(Strict):
     results: tuple[CandidateResult, ...]
 
 
-@step
+@step(output_materializers={"out_of_fold": TableMaterializer})
 def cross_validate(
-    gold: pd.DataFrame, state: FeatureState, problem: Problem, plan: CrossValidation
-) -> Annotated[CandidateResult, "candidate"]:
+    gold: pd.DataFrame,
+    training_rows: pd.DataFrame,
+    state: FeatureState,
+    problem: Problem,
+    plan: CrossValidation,
+) -> tuple[Annotated[CandidateResult, "candidate"], Annotated[pd.DataFrame, "out_of_fold"]]:
     """Fit and score one candidate on every fold."""
-    return selection.cross_validate(
+    result, out_of_fold = selection.cross_validate(
         plan.candidate,
         plan.settings,
-        training_rows(gold, state, problem),
-        folds=plan.folds,
+        fitting_rows(gold, state, problem),
+        selection.make_folds(training_rows, problem, plan.folds, plan.seed),
         seed=plan.seed,
         threads=cores(),
     )
+    return result, out_of_fold
 
 
-@step(output_materializers={"model": FittedModelMaterializer, "leaderboard_plot": PlotsMaterializer})
+@step(
+    output_materializers={
+        "model": FittedModelMaterializer,
+        "out_of_fold": TableMaterializer,
+        "leaderboard_plot": PlotsMaterializer,
+    }
+)
 def fit_best(
     gold: pd.DataFrame,
     state: FeatureState,
     problem: Problem,
     settings: TrainingSettings,
     results: list[CandidateResult],
+    out_of_folds: list[pd.DataFrame],
 ) -> tuple[
     Annotated[FittedModel, "model"],
     Annotated[Leaderboard, "leaderboard"],
+    Annotated[pd.DataFrame, "out_of_fold"],
     Annotated[Plots, "leaderboard_plot"],
     Annotated[HTMLString, "leaderboard_page"],
 ]:
-    """Fit the best candidate on all training rows."""
+    """Fit the best candidate on all training rows; its threshold comes from its out-of-fold predictions."""
     ranked = selection.leaderboard(results, problem.task)
     best = settings.candidates[ranked[0].candidate]
-    rows = training_rows(gold, state, problem)
-    model = fit_model(best, rows, seed=settings.seed, threads=cores())
+    out_of_fold = out_of_folds[results.index(ranked[0])]
+    model = fit_model(best, fitting_rows(gold, state, problem), seed=settings.seed, threads=cores())
+    fitted = FittedModel(problem, state, model, selection.threshold_for(out_of_fold, problem))
     metric = PRIMARY[problem.task]
+    board = Leaderboard(metric_name=metric, results=tuple(ranked))
     plot = plots.comparison_plot(ranked, metric)
     page = render(
         "leaderboard", title="Candidates", problem=problem, entries=ranked, metric=metric, plot=plot
     )
-    return (
-        FittedModel(problem, state, model),
-        Leaderboard(metric_name=metric, results=tuple(ranked)),
-        Plots(candidates=plot),
-        HTMLString(page),
-    )
+    return fitted, board, out_of_fold, Plots(candidates=plot), HTMLString(page)
 
 
-def training_rows(gold: pd.DataFrame, state: FeatureState, problem: Problem) -> TrainingRows:
+def fitting_rows(gold: pd.DataFrame, state: FeatureState, problem: Problem) -> TrainingRows:
     """The gold table as models take it."""
-    return TrainingRows(
-        matrix=gold[state.names].to_numpy(),
-        target=gold[GOLD_TARGET].to_numpy(),
-        task=problem.task,
-        classes=len(problem.classes),
-        state=state,
-    )
+    return TrainingRows(gold[state.names].to_numpy(), gold[GOLD_TARGET].to_numpy(), problem, state)
 
 
 def cores() -> int:

@@ -67,10 +67,11 @@ class LightGBMModel:
             "force_row_wise": True,
         }
         if rows.task == "multiclass":
-            parameters["num_class"] = rows.classes
+            parameters["num_class"] = len(rows.problem.classes)
         data = lightgbm.Dataset(
             rows.matrix,
-            rows.target,
+            rows.learnt,
+            weight=rows.weights,
             feature_name=[f"f{i}" for i in range(rows.matrix.shape[1])],
             categorical_feature=rows.state.categorical,
         )

@@ -26,13 +26,13 @@ class RandomForestSettings(Strict):
 
 
 def readable(matrix: Matrix, state: FeatureState) -> Matrix:
-    """The matrix without missing values, within what scikit-learn's trees can hold: float32."""
+    """The dense matrix within what scikit-learn's trees can hold: float32."""
     largest = np.finfo(np.float32).max
-    return np.clip(state.fill(matrix), -largest, largest)
+    return np.clip(state.dense(matrix), -largest, largest)
 
 
 class RandomForestModel:
-    """A forest on the matrix with missing values filled; category codes are taken as numbers."""
+    """A forest on the dense matrix: a category is a column of its own, so their order means nothing."""
 
     kind = "random_forest"
 
@@ -52,17 +52,17 @@ class RandomForestModel:
         parameters: dict[str, Any] = settings.model_dump(exclude={"kind"})
         make = RandomForestRegressor if rows.task == "regression" else RandomForestClassifier
         forest = make(**parameters, random_state=seed, n_jobs=threads)
-        forest.fit(readable(rows.matrix, rows.state), rows.target)
+        forest.fit(readable(rows.matrix, rows.state), rows.learnt, sample_weight=rows.weights)
         # scikit-learn adds the trees' answers up in the order its threads finish; one thread makes
         # the sum, and so every prediction, the same each time. It also keeps n_jobs out of the file.
         forest.n_jobs = None
         return cls(forest, rows.task, rows.state)
 
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        filled = readable(matrix, self.state)
+        dense = readable(matrix, self.state)
         if self.task == "regression":
-            return np.asarray(self.forest.predict(filled), dtype=np.float64)
-        return np.asarray(self.forest.predict_proba(filled), dtype=np.float64)
+            return np.asarray(self.forest.predict(dense), dtype=np.float64)
+        return np.asarray(self.forest.predict_proba(dense), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         skops_files.save(self.forest, folder)

@@ -24,7 +24,7 @@ class LinearSettings(Strict):
 
 
 class LinearModel:
-    """A linear model on filled, standardised numbers and one-hot categories."""
+    """A linear model on the dense matrix, its numbers standardised."""
 
     kind = "linear"
 
@@ -38,35 +38,26 @@ class LinearModel:
         from sklearn.compose import ColumnTransformer
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import Pipeline
-        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+        from sklearn.preprocessing import StandardScaler
 
-        categorical = rows.state.categorical
-        numeric = [i for i in range(rows.matrix.shape[1]) if i not in categorical]
-        codes = [
-            np.arange(len(column.categories), dtype=np.float64)
-            for column in rows.state.inputs
-            if column.kind == "category"
-        ]
-        encode = ColumnTransformer(
-            [
-                ("numbers", StandardScaler(), numeric),
-                ("categories", OneHotEncoder(categories=codes, sparse_output=False), categorical),
-            ]
-        )
+        # The dense matrix begins with the numbers; what follows is 0 or 1 and stays so, as a rare
+        # category that is scaled up would escape the penalty.
+        numbers = list(range(len(rows.state.filled)))
+        scale = ColumnTransformer([("numbers", StandardScaler(), numbers)], remainder="passthrough")
         estimator = (
             Ridge(alpha=settings.alpha)
             if rows.task == "regression"
             else LogisticRegression(C=1 / settings.alpha, max_iter=2000)
         )
-        pipeline = Pipeline([("encode", encode), ("estimate", estimator)])
-        pipeline.fit(rows.state.fill(rows.matrix), rows.target)
+        pipeline = Pipeline([("scale", scale), ("estimate", estimator)])
+        pipeline.fit(rows.state.dense(rows.matrix), rows.learnt, estimate__sample_weight=rows.weights)
         return cls(pipeline, rows.task, rows.state)
 
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        filled = self.state.fill(matrix)
+        dense = self.state.dense(matrix)
         if self.task == "regression":
-            return np.asarray(self.pipeline.predict(filled), dtype=np.float64)
-        return np.asarray(self.pipeline.predict_proba(filled), dtype=np.float64)
+            return np.asarray(self.pipeline.predict(dense), dtype=np.float64)
+        return np.asarray(self.pipeline.predict_proba(dense), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         skops_files.save(self.pipeline, folder)

@@ -105,7 +105,7 @@ def bentoml_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
     state = fit_features(table, problem)
     target = encode_target(table[problem.target.name], problem)
-    rows = TrainingRows(state.transform(table), target, problem.task, len(problem.classes), state)
+    rows = TrainingRows(state.transform(table), target, problem, state)
     model = fit_model(LightGBMSettings(n_estimators=5), rows, seed=0, threads=1)
     FittedModel(problem, state, model).save(folder)
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}

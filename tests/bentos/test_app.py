@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from bentos.app import BODY_LIMIT, INLINE_LIMIT, make_app
 from millrace.bundle import Bundle
+from tests.millrace.cases import make_fitted
 
 FACTS = {"name": "served_houses", "version": "abc"}
 HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
@@ -100,6 +101,19 @@ def test_a_class_is_answered_with_probabilities(iris_bundle: Bundle) -> None:
     assert set(answer["probabilities"]) == {"setosa", "versicolor", "virginica"}
     assert answer["prediction"] == max(answer["probabilities"], key=answer["probabilities"].get)
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_label_follows_the_threshold_and_the_model_tells_it(iris_bundle: Bundle) -> None:
+    fitted = make_fitted("binary", "linear")
+    row = {"size": None, "floor": 1, "kind": "flat", "lift": None, "built": None}
+    for threshold, expected in ((0.0, "true"), (1.0000000000000002, "false")):
+        changed = dataclasses.replace(fitted, threshold=threshold)
+        client = Client(make_app(dataclasses.replace(iris_bundle, fitted=changed), FACTS))
+        answer = client.post("/v1/predict", json={"rows": [row]}).json()["predictions"][0]
+        assert answer["prediction"] == expected
+        assert 0.01 < answer["probabilities"]["true"] < 0.99
+        assert client.get("/v1/model").json()["threshold"] == threshold
+    assert "threshold" not in Client(make_app(iris_bundle, FACTS)).get("/v1/model").json()
 
 
 def test_a_large_batch_is_answered_like_its_rows(client: Client) -> None:

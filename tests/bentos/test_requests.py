@@ -1,7 +1,9 @@
 """What the contract allows is read as training reads it; all else is refused by row, field and rule."""
 
+import dataclasses
 import json
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from millrace.bundle import Bundle
+from millrace.bundle import Bundle, FittedModel
 from millrace.casting import cast
 from millrace.contract import LARGEST, Column, Problem
+from millrace.features import encode_target, fit_features
+from millrace.models import TrainingRows, fit_model
 from millrace.requests import MAX_ROWS, InvalidRequest, RequestReader, write
+from tests.millrace.cases import FEATURES, KINDS, make_fitted, make_problem, make_table
+from tests.millrace.cases import settings as model_settings
 
 Row = dict[str, Any]
 HOUSE: Row = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
@@ -239,12 +245,71 @@ def test_the_schema_is_the_contract(reader: RequestReader) -> None:
 
 
 def test_classes_are_answered_with_their_probabilities(iris_bundle: Bundle) -> None:
-    answer = write(iris_bundle.problem, np.array([[0.1, 0.7, 0.2]]))
+    answer = write(iris_bundle.fitted, np.array([[0.1, 0.7, 0.2]]))
     probabilities = {"setosa": 0.1, "versicolor": 0.7, "virginica": 0.2}
     assert answer == [{"prediction": "versicolor", "probabilities": probabilities}]
 
 
-def test_an_answer_is_never_nan(houses: Problem) -> None:
-    assert write(houses, np.array([2.5])) == [{"prediction": 2.5}]
+@pytest.mark.parametrize(("threshold", "expected"), [(0.5, "false"), (0.2, "true"), (0.3, "true")])
+def test_of_two_classes_the_second_is_answered_from_the_threshold_on(threshold: float, expected: str) -> None:
+    fitted = dataclasses.replace(make_fitted("binary", "linear"), threshold=threshold)
+    answer = write(fitted, np.array([[0.7, 0.3]]))
+    assert answer == [{"prediction": expected, "probabilities": {"false": 0.7, "true": 0.3}}]
+
+
+@cache
+def fitted_once(kind: str) -> FittedModel:
+    """A model whose column `kind` may hold what training never saw, though it may not be null."""
+    column = {"type": "category", "categories": ["flat", "house", "boat"], "unseen": "missing"}
+    problem = make_problem(features=FEATURES | {"kind": column})
+    table = make_table().assign(kind=np.resize(np.array(["flat", "house", "tent"], dtype=object), 240))
+    state = fit_features(table, problem)
+    rows = TrainingRows(state.transform(table), encode_target(table["y"], problem), problem, state)
+    return FittedModel(problem, state, fit_model(model_settings(kind), rows, seed=0, threads=1))
+
+
+served = st.fixed_dictionaries(
+    {
+        "size": st.none() | st.floats(-100, 100),
+        "floor": st.integers(-9, 99),
+        "kind": st.sampled_from(["flat", "house", "boat", "tent", "castle", "Flat"]),
+        "lift": st.none() | st.booleans(),
+        "built": st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2030, 1, 1)).map(datetime.isoformat),
+    }
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=25)
+@given(rows=st.lists(served, min_size=1, max_size=8))
+def test_nulls_and_unseen_categories_are_served_row_by_row_as_in_a_batch(kind: str, rows: list[Row]) -> None:
+    fitted = fitted_once(kind)
+    reader = RequestReader(fitted.problem)
+    raw = {name: [row.get(name) for row in rows] for name in fitted.problem.columns}
+    raw |= {"id": [str(i) for i in range(len(rows))], "y": [1.0] * len(rows)}
+    batch = fitted.predict(cast(pa.table(raw), fitted.problem, "test"))
+    single = np.concatenate([fitted.predict(reader.read(body(row))) for row in rows])
+    assert np.isfinite(single).all()
+    np.testing.assert_allclose(single, batch, rtol=1e-12, atol=1e-12)
+
+
+def test_a_column_of_unseen_categories_takes_text_and_nothing_else() -> None:
+    fitted = fitted_once("linear")
+    reader, row = RequestReader(fitted.problem), {"floor": 1, "kind": "castle"}
+    seen, unseen = (
+        fitted.predict(reader.read(body({**row, "kind": kind})))[0] for kind in ("flat", "castle")
+    )
+    assert seen != unseen
+    assert fitted.predict(reader.read(body({**row, "kind": "tent"})))[0] == unseen
+    for wrong in (None, 7):
+        error = refused(reader, body({**row, "kind": wrong}))
+        assert (error.status, error.field, error.rule) == (422, "kind", "type")
+        assert '"boat" (other text counts as missing)' in error.message
+    schema = reader.schema()["$defs"]["Row"]["properties"]["kind"]
+    assert schema == {"type": "string", "examples": ["flat", "house", "boat"]}
+
+
+def test_an_answer_is_never_nan(houses_bundle: Bundle) -> None:
+    assert write(houses_bundle.fitted, np.array([2.5])) == [{"prediction": 2.5}]
     with pytest.raises(ValueError, match="not a finite number"):
-        write(houses, np.array([2.5, np.nan]))
+        write(houses_bundle.fitted, np.array([2.5, np.nan]))

@@ -88,7 +88,7 @@ def make_case(task: Task) -> Case:
     problem, table = make_problem(task), make_table(task)
     state = fit_features(table, problem)
     target = encode_target(table["y"], problem)
-    rows = TrainingRows(state.transform(table), target, task, len(problem.classes), state)
+    rows = TrainingRows(state.transform(table), target, problem, state)
     return Case(problem, table, state, rows)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_a_loaded_bundle_predicts_the_same_bits(case: Case, fitted: FittedModel,
     assert loaded.fitted.state == case.state
     assert loaded.fitted.predict(case.table).tobytes() == fitted.predict(case.table).tobytes()
     assert loaded.read("metrics.json") == {"rmse": 1.0}
+
+
+def test_the_threshold_is_part_of_a_binary_bundle_and_of_its_digest(tmp_path: Path) -> None:
+    fitted = make_fitted("binary", "linear")
+    other = replace(fitted, threshold=1 / 3)
+    assert bundled(tmp_path / "one", fitted) != bundled(tmp_path / "two", other)
+    assert load_bundle(tmp_path / "two").fitted.threshold == 1 / 3
+    assert load_bundle(tmp_path / "one").fitted.threshold == 0.5
 
 
 def test_the_same_training_has_the_same_digest(case: Case, kind: str, tmp_path: Path) -> None:
@@ -159,9 +168,9 @@ def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, cont
 
 def test_a_bundle_of_another_format_is_refused(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original, tmp_path / "bundle")
-    manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 2}
+    manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 1}
     write_json(tmp_path / "bundle" / MANIFEST, manifest)
-    with pytest.raises(UserError, match="bundle format 2 is not 1"):
+    with pytest.raises(UserError, match="bundle format 1 is not 2"):
         verify(tmp_path / "bundle")
 
 

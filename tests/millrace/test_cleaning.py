@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from millrace.casting import UNREADABLE, cast
 from millrace.cleaning import REASON, Cleaned, clean, row_faults
 from millrace.errors import UserError
-from tests.millrace.cases import make_problem
+from tests.millrace.cases import FEATURES, make_problem
 
 # For each column, cells as text: what each is once typed, and whether the contract allows it.
 CELLS: dict[str, dict[str, tuple[Any, bool]]] = {
@@ -155,6 +155,17 @@ def numbered(count: int, **changes: str) -> list[dict[str, str]]:
 def test_a_reason_says_column_and_rule(changes: dict[str, str], reason: str) -> None:
     quarantine = clean(bronze_of(numbered(9, **changes)), PROBLEM, bad_rows_limit=0.5).quarantine
     assert quarantine[REASON].iloc[0] == reason
+
+
+def test_an_unseen_category_may_count_as_missing_but_a_missing_one_may_not() -> None:
+    kind = {"type": "category", "categories": ["flat", "house", "boat"], "unseen": "missing"}
+    problem = make_problem(features=FEATURES | {"kind": kind})
+    rows = numbered(9, kind="castle")
+    rows[1]["kind"] = ""
+    table = pa.Table.from_pylist(rows)
+    cleaned = clean(cast(table, problem, "test"), problem, bad_rows_limit=0.5)
+    assert cleaned.silver["kind"].iloc[0] == "castle"
+    assert cleaned.quarantine[REASON].tolist() == ["kind: missing"]
 
 
 def test_a_row_whose_key_is_given_to_another_is_quarantined_with_it() -> None:

@@ -149,6 +149,56 @@ def test_a_wrong_key_anywhere_names_the_nearest_key_the_file_and_the_line(
         ({"name": "Homes"}, "pattern"),
         ({"split": {"holdout": 0}}, "greater than 0"),
         ({"split": {"holdout": 0.9}}, "less than 0.9"),
+        ({"split": {"by": "hash"}}, "'rows', 'group' or 'time'"),
+        ({"split": {"by": "group"}}, "'by: group' needs a 'column'"),
+        ({"split": {"column": "id"}}, "'column' goes with 'by: group' or 'by: time'"),
+        (
+            {"split": {"by": "group", "column": "idd"}},
+            "unknown split column 'idd'. Did you mean 'id'?",
+        ),
+        ({"split": {"by": "time", "column": "y"}}, "unknown split column 'y'"),
+        ({"split": {"by": "time", "column": "id"}}, "split's column 'id' is of type id; a time is a"),
+        ({"split": {"by": "time", "column": "built"}}, "split's column 'built' cannot be nullable"),
+        ({"target": TARGETS["regression"] | {"transform": "log"}}, "'range' starts at 0 or above"),
+        (
+            {"target": TARGETS["regression"] | {"transform": "log", "range": [-1, None]}},
+            "'range' starts at 0 or above",
+        ),
+        ({"target": TARGETS["regression"] | {"transform": "sqrt"}}, "'log'"),
+        (
+            {"task": "binary", "target": TARGETS["binary"] | {"transform": "log"}},
+            "'transform' is for regression, not binary",
+        ),
+        (
+            {"task": "multiclass", "target": TARGETS["multiclass"] | {"unseen": "missing"}},
+            "'unseen' classes cannot count as missing",
+        ),
+        ({"class_weights": "balanced"}, "'class_weights' is for binary and multiclass"),
+        (
+            {"task": "multiclass", "target": TARGETS["multiclass"], "class_weights": {"hihg": 2}},
+            "unknown class in 'class_weights' 'hihg'. Did you mean 'high'?",
+        ),
+        (
+            {"task": "binary", "target": TARGETS["binary"], "class_weights": {True: 0}},
+            "a number above 0 for each class",
+        ),
+        (
+            {"task": "binary", "target": TARGETS["binary"], "class_weights": "balance"},
+            "is 'balanced', or a number above 0",
+        ),
+        ({"costs": {"false_positive": 1, "false_negative": 1}}, "'costs' is for binary problems, not regr"),
+        (
+            {"task": "binary", "target": TARGETS["binary"], "costs": {"false_positive": 1}},
+            "Field required",
+        ),
+        (
+            {
+                "task": "binary",
+                "target": TARGETS["binary"],
+                "costs": {"false_positive": 0, "false_negative": 1},
+            },
+            "greater than 0",
+        ),
     ],
 )
 def test_a_problem_that_cannot_be_learnt_is_refused(changes: dict[str, Any], complaint: str) -> None:
@@ -175,6 +225,8 @@ def test_a_problem_that_cannot_be_learnt_is_refused(changes: dict[str, Any], com
         ({"type": "number", "range": [float("nan"), 1]}, "finite"),
         ({"type": "number", "range": [0, float("inf")]}, "finite"),
         ({"type": "number", "range": [0, 1, 2]}, "at most 2 items"),
+        ({"type": "number", "unseen": "missing"}, "'unseen' is for category columns, not number"),
+        ({"type": "category", "categories": ["a", "b"], "unseen": "drop"}, "'refuse' or 'missing'"),
         ({"type": "text"}, "'number', 'integer', 'category', 'boolean', 'datetime' or 'id'"),
         ({"type": "number", "max": 3}, "Extra inputs"),
     ],
@@ -211,6 +263,17 @@ def test_classes_are_in_the_order_of_the_contract() -> None:
     assert make_problem("multiclass").classes == ("low", "middle", "high")
     named = {"name": "y", "type": "category", "categories": ["yes", "no"]}
     assert make_problem("binary", target=named).classes == ("yes", "no")
+
+
+def test_weights_of_booleans_are_named_as_yaml_reads_them() -> None:
+    weights = yaml.safe_load("{true: 3, false: 0.5}")
+    assert make_problem("binary", class_weights=weights).class_weights == {"true": 3.0, "false": 0.5}
+
+
+def test_the_threshold_that_costs_imply_is_where_both_labels_cost_the_same() -> None:
+    costs = make_problem("binary", costs={"false_positive": 1, "false_negative": 4}).costs
+    assert costs is not None
+    assert costs.threshold == pytest.approx(0.2)
 
 
 def test_a_problem_cannot_be_changed() -> None:

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from millrace.bundle import FittedModel
 from millrace.evaluation import MIN_SLICE_ROWS, Evaluation, evaluate
-from millrace.metrics import METRICS, PRIMARY, compute_metrics
+from millrace.metrics import METRICS, PRIMARY, Outcome, compute_metrics
 from millrace.promotion import baseline_predictions
-from tests.millrace.cases import Case, make_case, make_fitted
+from tests.millrace.cases import Case, make_case, make_fitted, make_problem
 
 
 def evaluated(case: Case, fitted: FittedModel, **changes: Any) -> Evaluation:
@@ -19,12 +20,13 @@ def evaluated(case: Case, fitted: FittedModel, **changes: Any) -> Evaluation:
     target = case.rows.target
     baseline = baseline_predictions(case.problem.task, target, len(target), len(case.problem.classes))
     predicted = fitted.predict(case.table)
-    return evaluate(table, target, predicted, baseline, case.problem, resamples=100, confidence=0.9, seed=0)
+    outcome = Outcome(case.problem, target, predicted, fitted.threshold)
+    return evaluate(table, outcome, baseline, resamples=100, confidence=0.9, seed=0)
 
 
 def test_metrics_and_baseline_are_those_of_the_task(case: Case, fitted: FittedModel) -> None:
     found = evaluated(case, fitted)
-    expected = compute_metrics(case.problem.task, case.rows.target, fitted.predict(case.table))
+    expected = compute_metrics(Outcome(case.problem, case.rows.target, fitted.predict(case.table)))
     assert found.rows == len(case.table)
     assert found.metric_name == PRIMARY[case.problem.task]
     assert {name: interval.value for name, interval in found.metrics.items()} == expected
@@ -42,9 +44,9 @@ def test_each_slice_scores_its_own_rows(case: Case) -> None:
         "missing": case.table["kind"].isna(),
     }.items():
         rows = members.to_numpy()
-        expected = compute_metrics(case.problem.task, case.rows.target[rows], predicted[rows])
+        expected = compute_metrics(Outcome(case.problem, case.rows.target[rows], predicted[rows]))
         assert slices["kind", value].rows == rows.sum()
-        assert slices["kind", value].metric == expected[PRIMARY[case.problem.task]]
+        assert slices["kind", value].metric == pytest.approx(expected[PRIMARY[case.problem.task]])
     assert ("kind", "boat") not in slices
 
 
@@ -84,3 +86,30 @@ def test_columns_with_few_values_have_few_slices(values: Any, expected: list[tup
 def test_an_evaluation_survives_json(case: Case) -> None:
     found = evaluated(case, make_fitted(case.problem.task, "linear"))
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_class_is_scored_by_its_own_answers_and_the_baseline_answers_as_it_can() -> None:
+    problem = make_problem("binary", costs={"false_positive": 1, "false_negative": 9})
+    case, fitted = make_case("binary"), make_fitted("binary", "linear")
+    target, predicted = case.rows.target, fitted.predict(case.table)
+    outcome = Outcome(problem, target, predicted, threshold=0.2)
+    baseline = baseline_predictions("binary", target, len(target), 2)
+    found = evaluate(case.table, outcome, baseline, resamples=100, confidence=0.9, seed=0)
+    labels = (predicted[:, 1] >= 0.2).astype(int)
+    expected = precision_recall_fscore_support(target, labels)
+    for position, score in enumerate(found.classes):
+        assert (score.precision, score.recall, score.f1, score.rows) == tuple(
+            part[position] for part in expected
+        )
+    assert [score.name for score in found.classes] == ["false", "true"]
+    assert found.threshold == 0.2
+    assert found.metrics["recall"].value == found.classes[1].recall
+    # Without a feature it is cheapest to answer "true" to all.
+    assert found.baseline["cost"] == pytest.approx((target == 0).mean())
+
+
+def test_several_classes_have_no_threshold_and_values_no_classes() -> None:
+    several = evaluated(make_case("multiclass"), make_fitted("multiclass", "linear"))
+    assert (several.threshold, [score.name for score in several.classes]) == (None, ["low", "middle", "high"])
+    values = evaluated(make_case("regression"), make_fitted("regression", "linear"))
+    assert (values.threshold, values.classes) == (None, ())

@@ -1,16 +1,18 @@
 """Contributions: they add up to the prediction on the model's own scale, for every model and task."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from millrace.bundle import FittedModel
-from millrace.explanation import FOREST_ROWS, Contributions, explain
+from millrace.explanation import FOREST_ROWS, Contributions, explain, scale
 from millrace.features import Matrix
 from millrace.metrics import Floats
 from millrace.models.boosting import LightGBMModel
 from millrace.models.forest import RandomForestModel
 from millrace.models.linear import LinearModel
-from tests.millrace.cases import Case, make_case, make_fitted
+from tests.millrace.cases import TASKS, Case, make_case, make_fitted, make_problem
 
 
 def own_scale(fitted: FittedModel, matrix: Matrix) -> Floats:
@@ -22,11 +24,9 @@ def own_scale(fitted: FittedModel, matrix: Matrix) -> Floats:
         raw = model.predict(matrix)[:, 1:] if task == "binary" else model.predict(matrix)
     else:
         assert isinstance(model, LinearModel)
-        filled = model.state.fill(matrix)
+        dense = model.state.dense(matrix)
         raw = (
-            model.pipeline.predict(filled)
-            if task == "regression"
-            else model.pipeline.decision_function(filled)
+            model.pipeline.predict(dense) if task == "regression" else model.pipeline.decision_function(dense)
         )
     return np.asarray(raw, dtype=np.float64).reshape(len(matrix), -1)
 
@@ -76,6 +76,21 @@ def test_one_output_is_handed_to_shap_with_its_base_and_data() -> None:
     np.testing.assert_array_equal(shown.values, found.values[:, :, 2])
     np.testing.assert_array_equal(shown.base_values, np.full(7, found.base[2]))
     assert shown.feature_names == found.names
+
+
+def test_the_scale_is_named() -> None:
+    found = {
+        (task, kind): scale(make_fitted(task, kind))
+        for task in TASKS
+        for kind in ("linear", "random_forest", "lightgbm")
+    }
+    assert {found["regression", kind] for kind in ("linear", "random_forest", "lightgbm")} == {"y"}
+    assert found["binary", "linear"] == found["binary", "lightgbm"] == "log-odds of 'true'"
+    assert found["binary", "random_forest"] == "probability of 'true'"
+    assert found["multiclass", "lightgbm"] == "log-odds"
+    price = {"name": "price", "type": "number", "unit": "EUR", "range": [0, None], "transform": "log"}
+    fitted = replace(make_fitted("regression", "linear"), problem=make_problem(target=price))
+    assert scale(fitted) == "log(1 + price in EUR)"
 
 
 def test_a_model_of_another_kind_is_refused() -> None:

@@ -100,10 +100,30 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
         }
     )
     state = fit_features(table, make_problem())
-    assert [column.fill for column in state.inputs] == [2.0, 2.5, 2.0, 1.0, 86400.0]
-    filled = state.fill(state.transform(table))
-    assert filled[3].tolist() == [2.0, 4.0, 2.0, 1.0, 86400.0]
-    assert not np.isnan(filled).any()
+    assert [column.fill for column in state.inputs] == [2.0, 2.5, None, 1.0, 86400.0]
+    assert [column.gaps for column in state.inputs] == [True, False, True, True, True]
+    dense = state.dense(state.transform(table))
+    # Size, floor, lift, built; size missing; flat, house, boat, none; lift missing; built missing.
+    assert dense[3].tolist() == [2.0, 4.0, 1.0, 86400.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    assert dense[0].tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert state.dense_sources == [0, 1, 3, 4, 0, 2, 2, 2, 2, 3, 4]
+
+
+def test_what_was_never_missing_in_training_is_filled_without_a_mark() -> None:
+    table = make_table(rows=30).assign(size=np.arange(30.0), kind="flat")
+    state = fit_features(table, make_problem())
+    row = {"size": [None], "floor": [1.0], "kind": ["castle"], "lift": [True], "built": [None]}
+    dense = state.dense(state.transform(row))[0]
+    assert dense[0] == 14.5
+    assert [dense[i] for i, source in enumerate(state.dense_sources) if source == 2] == [0.0, 0.0, 0.0]
+    assert state.dense_sources.count(0) == 1
+
+
+def test_a_state_fitted_on_some_rows_is_that_of_a_table_of_these_rows(case: Case) -> None:
+    part = np.arange(0, 240, 7)
+    expected = fit_features(case.table.iloc[part], case.problem)
+    assert case.state.refitted(case.rows.matrix[part]) == expected
+    assert case.rows.take(part).state == expected
 
 
 def test_a_column_without_any_value_is_filled_with_zero() -> None:
@@ -114,12 +134,14 @@ def test_a_column_without_any_value_is_filled_with_zero() -> None:
         built=np.full(5, np.datetime64("NaT", "us")),
     )
     state = fit_features(table, make_problem())
-    assert state.fill(state.transform(table))[:, [0, 2, 3, 4]].tolist() == [[0.0] * 4] * 5
+    dense = state.dense(state.transform(table))
+    assert dense[:, [0, 2, 3]].tolist() == [[0.0] * 3] * 5
+    assert dense[:, 4:].tolist() == [[1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]] * 5
 
 
 def test_filling_leaves_the_matrix_as_it_was(case: Case) -> None:
     before = case.rows.matrix.copy()
-    case.state.fill(case.rows.matrix)
+    case.state.dense(case.rows.matrix)
     np.testing.assert_array_equal(case.rows.matrix, before)
 
 

@@ -15,7 +15,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from millrace.bundle import FittedModel
 from millrace.contract import Problem
 from millrace.features import encode_target, fit_features
-from millrace.metrics import PRIMARY, compute_metrics
+from millrace.metrics import PRIMARY, Outcome, compute_metrics
 from millrace.models import TrainingRows, fit_model, load_model
 from millrace.models.base import Model
 from millrace.promotion import baseline_predictions
@@ -33,7 +33,7 @@ def rows_of(problem: Problem, table: pd.DataFrame) -> TrainingRows:
     """A table made ready for fitting."""
     state = fit_features(table, problem)
     target = encode_target(table["y"], problem)
-    return TrainingRows(state.transform(table), target, problem.task, len(problem.classes), state)
+    return TrainingRows(state.transform(table), target, problem, state)
 
 
 def test_predictions_have_the_shape_of_the_task(case: Case, fitted: FittedModel) -> None:
@@ -51,7 +51,8 @@ def test_something_is_learnt(case: Case, fitted: FittedModel) -> None:
     task, target = case.problem.task, case.rows.target
     baseline = baseline_predictions(task, target, len(target), len(case.problem.classes))
     ours, simple = (
-        compute_metrics(task, target, p)[PRIMARY[task]] for p in (fitted.predict(case.table), baseline)
+        compute_metrics(Outcome(case.problem, target, p))[PRIMARY[task]]
+        for p in (fitted.predict(case.table), baseline)
     )
     assert ours < 0.8 * simple
 
@@ -156,6 +157,59 @@ def test_categories_have_no_order_for_boosting() -> None:
     predicted = fit_model(stump, rows, seed=0, threads=1).predict(rows.matrix)
     # One split parts the middle category from both others; no threshold on its code could.
     np.testing.assert_allclose(predicted, table["y"], atol=0.1)
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"high": 30.0}])
+def test_class_weights_move_probabilities_to_the_weighted_class(kind: str, weights: Any) -> None:
+    table = make_table("multiclass", rows=400)
+    table = table[(table["y"] != "high") | (np.arange(400) % 8 == 0)].reset_index(drop=True)
+    chances = []
+    for given in (None, weights):
+        rows = rows_of(make_problem("multiclass", class_weights=given), table)
+        model = fit_model(
+            settings(kind, **({} if kind == "linear" else {"n_estimators": 30})), rows, seed=0, threads=1
+        )
+        chances.append(model.predict(rows.matrix)[:, 2].mean())
+    assert chances[1] > 1.2 * chances[0]
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    rows = rows_of(make_problem("multiclass", class_weights="balanced"), make_table("multiclass"))
+    assert rows.weights is not None
+    np.testing.assert_allclose(rows.weights, compute_sample_weight("balanced", rows.target))
+    named = rows_of(make_problem("multiclass", class_weights={"high": 3}), make_table("multiclass"))
+    assert named.weights is not None
+    np.testing.assert_array_equal(named.weights, np.where(named.target == 2, 3.0, 1.0))
+    assert rows_of(make_problem("multiclass"), make_table("multiclass")).weights is None
+
+
+@pytest.mark.parametrize("ordered", ["linear", "random_forest"])
+def test_categories_have_no_order_for_other_models(ordered: str) -> None:
+    kinds = np.resize(np.array(["flat", "house", "boat"], dtype=object), 900)
+    table = make_table(rows=900).assign(kind=kinds, y=(kinds == "house").astype(float))
+    model = settings(ordered, **({} if ordered == "linear" else {"max_features": 1}))
+    rows = rows_of(make_problem(), table)
+    predicted = fit_model(model, rows, seed=0, threads=1).predict(rows.matrix)
+    np.testing.assert_allclose(predicted, table["y"], atol=0.1)
+
+
+def test_that_a_value_is_missing_can_be_learnt(kind: str) -> None:
+    table = make_table(rows=900)
+    gone = np.random.default_rng(1).random(900) < 0.3
+    for column in ("size", "kind"):
+        hidden = table.assign(y=np.where(gone, 5.0, 0.0), **{column: table[column].mask(gone)})
+        rows = rows_of(make_problem(), hidden)
+        more = {} if kind == "linear" else {"n_estimators": 60}
+        predicted = fit_model(settings(kind, **more), rows, seed=0, threads=1).predict(rows.matrix)
+        assert predicted[gone].mean() > 3.5
+        assert predicted[~gone & rows_known(hidden)].mean() < 0.5
+
+
+def rows_known(table: pd.DataFrame) -> Any:
+    """Rows where neither column was missing by itself."""
+    return (table["size"].notna() & table["kind"].notna()).to_numpy()
 
 
 def test_a_handful_of_rows_is_enough_to_fit(kind: str) -> None:

@@ -13,6 +13,7 @@ from millrace.casting import cast
 from millrace.evaluation import evaluate
 from millrace.explanation import Importance
 from millrace.features import encode_target
+from millrace.metrics import Outcome
 from millrace.packing import Training, pack
 from millrace.promotion import baseline_predictions
 from millrace.selection import CandidateResult
@@ -26,9 +27,8 @@ def training_of(case: Case) -> Training:
     training_rows, holdout, record = split(case.table, problem)
     target = encode_target(holdout["y"], problem)
     baseline = baseline_predictions(problem.task, case.rows.target, len(target), len(problem.classes))
-    evaluation = evaluate(
-        holdout, target, fitted.predict(holdout), baseline, problem, resamples=100, confidence=0.9, seed=0
-    )
+    outcome = Outcome(problem, target, fitted.predict(holdout), fitted.threshold)
+    evaluation = evaluate(holdout, outcome, baseline, resamples=100, confidence=0.9, seed=0)
     name = evaluation.metric_name
     result = CandidateResult(candidate="one", metric_name=name, folds=({name: 1.0}, {name: 2.0}), seconds=1)
     return Training(
@@ -92,10 +92,12 @@ def test_the_reference_is_a_sample_of_training_rows_with_predictions(
     packed(tmp_path / "bundle", training, reference_rows=rows)
     reference = pd.read_parquet(tmp_path / "bundle" / REFERENCE)
     assert len(reference) == min(rows, len(training.training_rows))
-    added = [f"_probability_{name}" for name in case.problem.classes] or ["_prediction"]
-    assert list(reference.columns) == [*case.problem.inputs, "y", *added]
+    chances = [f"_probability_{name}" for name in case.problem.classes]
+    assert list(reference.columns) == [*case.problem.inputs, "y", "_prediction", *chances]
     predicted = training.fitted.predict(reference)
-    np.testing.assert_array_equal(reference[added].to_numpy().reshape(predicted.shape), predicted)
+    assert reference["_prediction"].tolist() == training.fitted.answers(predicted)
+    if chances:
+        np.testing.assert_array_equal(reference[chances].to_numpy(), predicted)
 
 
 def test_the_card_is_one_page_that_loads_nothing(case: Case, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from millrace.bundle import FittedModel
 from millrace.contract import Task
 from millrace.explanation import explain
 from millrace.features import encode_target, fit_features
+from millrace.metrics import Outcome
 from millrace.models import TrainingRows, fit_model
 from millrace.plots import comparison_plot, evaluation_plots, explanation_plots
 from millrace.selection import CandidateResult
@@ -21,9 +22,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def test_evaluation_plots_are_those_of_the_task(case: Case) -> None:
     predicted = make_fitted(case.problem.task, "lightgbm").predict(case.table)
-    plots = evaluation_plots(case.rows.target, predicted, case.problem)
-    expected = {"residuals"} if case.problem.task == "regression" else {"calibration", "confusion"}
-    assert set(plots) == expected
+    plots = evaluation_plots(Outcome(case.problem, case.rows.target, predicted))
+    expected = {
+        "regression": {"residuals"},
+        "binary": {"calibration", "confusion", "roc", "precision_recall"},
+        "multiclass": {"calibration", "confusion"},
+    }
+    assert set(plots) == expected[case.problem.task]
     assert all(png.startswith(PNG) for png in plots.values())
 
 
@@ -38,9 +43,24 @@ def test_explanation_plots_cover_the_top_features_and_one_row() -> None:
 def test_the_same_results_are_drawn_as_the_same_bytes() -> None:
     case, fitted = make_case("binary"), make_fitted("binary", "lightgbm")
     predicted = fitted.predict(case.table)
-    one, two = (evaluation_plots(case.rows.target, predicted, case.problem) for _ in range(2))
+    one, two = (evaluation_plots(Outcome(case.problem, case.rows.target, predicted)) for _ in range(2))
     assert one == two
-    assert evaluation_plots(case.rows.target, predicted[::-1], case.problem) != one
+    assert evaluation_plots(Outcome(case.problem, case.rows.target, predicted[::-1])) != one
+
+
+def test_costs_are_drawn_where_the_contract_sets_them() -> None:
+    case, fitted = make_case("binary"), make_fitted("binary", "lightgbm")
+    problem = make_problem("binary", costs={"false_positive": 1, "false_negative": 5})
+    outcome = Outcome(problem, case.rows.target, fitted.predict(case.table), threshold=0.2)
+    assert evaluation_plots(outcome, outcome)["cost"].startswith(PNG)
+    never = Outcome(problem, np.zeros(3), np.tile([0.9, 0.1], (3, 1)), threshold=0.2)
+    assert set(evaluation_plots(never, never)) == {
+        "calibration",
+        "confusion",
+        "roc",
+        "precision_recall",
+        "cost",
+    }
 
 
 @pytest.mark.parametrize(
@@ -53,7 +73,7 @@ def test_the_same_results_are_drawn_as_the_same_bytes() -> None:
     ids=["one row", "one class", "always wrong"],
 )
 def test_classes_that_are_absent_can_be_drawn(target: Any, predicted: Any) -> None:
-    assert set(evaluation_plots(target, predicted, make_problem("multiclass"))) == {
+    assert set(evaluation_plots(Outcome(make_problem("multiclass"), target, predicted))) == {
         "calibration",
         "confusion",
     }
@@ -61,7 +81,7 @@ def test_classes_that_are_absent_can_be_drawn(target: Any, predicted: Any) -> No
 
 @pytest.mark.parametrize("values", [np.ones(1), np.array([-1e300, 0.0, 1e300])])
 def test_targets_of_any_spread_can_be_drawn(values: Any) -> None:
-    assert evaluation_plots(values, values / 2, make_problem())["residuals"].startswith(PNG)
+    assert evaluation_plots(Outcome(make_problem(), values, values / 2))["residuals"].startswith(PNG)
 
 
 def drawn(name: str, text: str) -> None:
@@ -77,9 +97,9 @@ def drawn(name: str, text: str) -> None:
         table = pd.DataFrame({name: size, f"y {name}": outcome})
         state = fit_features(table, problem)
         encoded = encode_target(outcome, problem)
-        rows = TrainingRows(state.transform(table), encoded, task, len(problem.classes), state)
+        rows = TrainingRows(state.transform(table), encoded, problem, state)
         fitted = FittedModel(problem, state, fit_model(settings("lightgbm"), rows, seed=0, threads=1))
-        plots = evaluation_plots(encoded, fitted.predict(table), problem)
+        plots = evaluation_plots(Outcome(problem, encoded, fitted.predict(table)))
         plots |= explanation_plots(explain(fitted, rows.matrix), problem)
         assert all(png.startswith(PNG) for png in plots.values())
 
@@ -100,7 +120,7 @@ def test_what_stands_between_dollar_signs_is_drawn_as_it_is(monkeypatch: pytest.
 
     monkeypatch.setattr(Figure, "savefig", spy)
     problem = make_problem(target={"name": "y", "type": "number", "unit": "$ per $"})
-    evaluation_plots(np.arange(3.0), np.arange(3.0), problem)
+    evaluation_plots(Outcome(problem, np.arange(3.0), np.arange(3.0)))
     assert shown[0] == r"actual y (\$ per \$)"
 
 

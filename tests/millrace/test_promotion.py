@@ -1,5 +1,6 @@
 """Who becomes champion: only who is better beyond chance, on rows that neither was trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from millrace.bundle import SPLIT, Bundle, FittedModel, write_json
 from millrace.contract import Problem
 from millrace.features import encode_target
-from millrace.metrics import PRIMARY, Floats, compute_metrics, resample
+from millrace.metrics import PRIMARY, Floats, Outcome, resample, rmse
 from millrace.promotion import (
     MIN_SHARED_ROWS,
     Rule,
@@ -21,7 +22,7 @@ from millrace.promotion import (
     baseline_predictions,
 )
 from millrace.splitting import split
-from tests.millrace.cases import FEATURES, Case, make_case, make_fitted, make_problem
+from tests.millrace.cases import FEATURES, Case, make_case, make_fitted, make_problem, make_table
 
 RULE = Rule(resamples=400, confidence=0.95, seed=0)
 
@@ -101,9 +102,9 @@ def test_the_confidence_asked_for_is_one_sided(tmp_path: Path) -> None:
     ours = a_little_better(rival, target)
     wins = np.mean(
         [
-            compute_metrics("regression", target[rows], ours[rows])["rmse"]
-            < compute_metrics("regression", target[rows], rival[rows])["rmse"]
-            for rows in resample(len(target), 400, seed=0)
+            rmse(Outcome(case.problem, target, ours), weights)
+            < rmse(Outcome(case.problem, target, rival), weights)
+            for weights in resample(len(target), 400, seed=0)
         ]
     )
     assert 0.55 < wins < 0.95, "the challenger must be neither clearly better nor clearly worse"
@@ -213,3 +214,30 @@ def test_a_champion_with_other_ranges_and_meanings_is_still_compared(tmp_path: P
     verdict = against_champion(changed, scores, holdout, champion, "3", RULE)
     assert verdict.promote
     assert verdict.rows == len(holdout)
+
+
+def test_a_champion_of_older_times_is_judged_on_the_whole_later_holdout(tmp_path: Path) -> None:
+    problem = make_problem(split={"by": "time", "column": "floor"})
+    older = make_table(rows=200).assign(floor=np.arange(200.0))
+    fitted = replace(make_fitted("regression", "linear"), problem=problem)
+    champion = champion_of(tmp_path, fitted, older)
+    grown = make_table(rows=300).assign(floor=np.arange(300.0))
+    holdout = split(grown, problem)[1]
+    verdict = against_champion(
+        problem, scores_of(holdout, problem, holdout["y"].to_numpy()), holdout, champion, "1", RULE
+    )
+    assert verdict.rows == len(holdout) == 60
+    # Of rows before the champion's cut, late as they may have come in, none counts.
+    early = holdout.assign(floor=np.where(np.arange(60) < 20, 159.0, holdout["floor"]))
+    scores = scores_of(early, problem, early["y"].to_numpy())
+    assert against_champion(problem, scores, early, champion, "1", RULE).rows == 40
+
+
+def test_a_champion_of_another_rule_is_judged_on_what_both_hold_out(tmp_path: Path) -> None:
+    case = make_case("regression")
+    champion = champion_of(tmp_path, make_fitted("regression", "linear"), case.table)
+    problem = make_problem(split={"by": "group", "column": "id", "holdout": 0.5})
+    holdout = split(case.table, problem)[1]
+    shared = holdout["id"].isin(split(case.table, case.problem)[1]["id"]).sum()
+    scores = scores_of(holdout, problem, holdout["y"].to_numpy())
+    assert against_champion(problem, scores, holdout, champion, "1", RULE).rows == shared

@@ -318,3 +318,11 @@ def test_columns_of_any_name_are_checked() -> None:
 def test_a_range_is_written_as_people_do(bounds: Any, unit: str, shown: str) -> None:
     problem = make_problem(features=FEATURES | {"size": {"type": "number", "range": bounds, "unit": unit}})
     assert shown_range(problem.features["size"]) == shown
+
+
+def test_an_unseen_category_that_counts_as_missing_is_a_warning() -> None:
+    kind = FEATURES["kind"] | {"unseen": "missing"}
+    table = make_table().assign(kind=["castle"] + ["flat"] * 239)
+    found = failed(table, silver_suite(make_problem(features=FEATURES | {"kind": kind})))
+    assert found["kind", "column_values_to_be_in_set"].severity == "warning"
+    assert failed(table, silver_suite(PROBLEM))["kind", "column_values_to_be_in_set"].severity == "critical"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millrace.contract import Problem, Task
 from millrace.errors import UserError
 from millrace.splitting import SplitRecord, split
-from tests.millrace.cases import TARGETS, TASKS, Case, make_problem, make_table
+from tests.millrace.cases import FEATURES, TARGETS, TASKS, Case, make_problem, make_table
 
 tasks = st.sampled_from(TASKS)
 
@@ -130,3 +130,83 @@ def test_a_class_may_have_any_name() -> None:
     table = make_table(rows=30).assign(y=["ja; nein", "größer", "x"] * 10)
     record = split(table, problem)[2]
     assert set(record.thresholds) == {"ja; nein", "größer", "x"}
+
+
+def split_by(by: str, column: str, task: Task = "regression", **more: Any) -> Problem:
+    """A problem whose holdout goes by a column, which is never null."""
+    features = FEATURES | {column: FEATURES[column] | {"nullable": False}}
+    return make_problem(task, features=features, key=None, split={"by": by, "column": column, **more})
+
+
+@given(
+    tasks,
+    st.lists(st.integers(0, 40), min_size=2, max_size=80),
+    st.floats(0.01, 0.89),
+    st.sampled_from([("group", "id"), ("group", "floor"), ("time", "floor"), ("time", "built")]),
+)
+def test_neither_a_group_nor_a_moment_is_on_both_sides(
+    task: Task, values: list[int], holdout: float, rule: tuple[str, str]
+) -> None:
+    by, column = rule
+    cells: dict[str, Any] = {
+        "id": [f"group {value}" for value in values],
+        "floor": np.array(values, dtype=float),
+        "built": np.datetime64("1969-12-20", "us") + np.array(values) * 10**11,
+    }
+    table = make_table(task, rows=len(values)).assign(**{column: cells[column]})
+    problem = split_by(by, column, task, holdout=holdout)
+    if len(set(values)) < 2:
+        with pytest.raises(UserError, match=f"a single usable {'group' if by == 'group' else 'moment'}"):
+            split(table, problem)
+        return
+    training, held, record = split(table, problem)
+    assert len(training) + len(held) == len(table)
+    assert len(training) > 0 < len(held)
+    assert not set(training[column]) & set(held[column])
+    if by == "time":
+        assert training[column].max() < held[column].min()
+    # No other boundary between two values comes nearer to the share that was asked for.
+    sizes = table.groupby(column).size()
+    assert abs(len(held) - holdout * len(table)) <= sizes.max() + 1
+    again = SplitRecord.model_validate_json(record.model_dump_json())
+    assert not again.held_out(training, problem).any()
+    assert again.held_out(held, problem).all()
+    single = [bool(again.held_out(table.iloc[[row]], problem)[0]) for row in range(len(table))]
+    np.testing.assert_array_equal(single, again.held_out(table, problem))
+
+
+def test_a_group_stays_on_its_side_whatever_its_rows_hold() -> None:
+    problem = split_by("group", "id")
+    table = make_table(rows=300).assign(id=[f"group {i % 30}" for i in range(300)])
+    record = split(table, problem)[2]
+    other = make_table(rows=300, seed=5).assign(id=table["id"])
+    np.testing.assert_array_equal(record.held_out(other, problem), record.held_out(table, problem))
+
+
+def test_a_row_later_than_the_training_is_unknown_to_it_also_in_a_grown_table() -> None:
+    problem = split_by("time", "floor")
+    old = make_table(rows=100).assign(floor=np.arange(100.0))
+    record = split(old, problem)[2]
+    assert record.trained_until == 79.0
+    grown = make_table(rows=150).assign(floor=np.arange(150.0))
+    _, held, later = split(grown, problem)
+    assert later.trained_until == 119.0
+    assert record.held_out(held, problem).all()
+
+
+def test_the_rule_is_told_in_words() -> None:
+    table = make_table(rows=100).assign(
+        built=np.datetime64("2020-01-01", "us") + np.arange(100) * 86_400_000_000
+    )
+    assert split(table, make_problem())[2].sentence(make_problem()) == "20% of the rows, by the hash of each"
+    problem = split_by("group", "id")
+    assert split(table, problem)[2].sentence(problem) == "20% of the groups, by the hash of 'id'"
+    problem = split_by("time", "built")
+    assert split(table, problem)[2].sentence(problem) == "the rows whose 'built' is after 2020-03-20 00:00:00"
+
+
+def test_a_record_of_before_there_were_other_rules_is_one_by_rows() -> None:
+    table = make_table(rows=100)
+    record = split(table, make_problem())[2]
+    old = record.model_dump(mode="json", exclude={"by", "column", "trained_until"})
+    assert SplitRecord.model_validate(old) == record

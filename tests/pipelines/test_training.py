@@ -93,7 +93,8 @@ def test_mlflow_loads_the_registered_version_without_a_pickle(home: Home) -> Non
         "row = pandas.DataFrame([dict(zip(names, [5.1, 3.5, 1.4, 0.2]))])\n"
         "print(json.dumps(model.predict(row).iloc[0].to_dict()))"
     )
-    assert max(probabilities, key=probabilities.get) == "setosa"
+    assert probabilities.pop("_prediction") == "setosa"
+    assert max(probabilities, key=probabilities.get) == "_probability_setosa"
     logged = home.path / "store"
     assert not [path for path in logged.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")]
 
