@@ -1,7 +1,5 @@
 """Our metrics against scikit-learn's, and intervals against what is known to be true."""
 
-import time
-
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -132,13 +130,6 @@ def test_calibration_error_is_the_distance_of_what_was_said_from_what_was_so() -
     # Half were so: 0.4 and 0.25 away.
     assert calibration_error(chance, truth) == pytest.approx(0.325)
     assert calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
-
-
-def test_the_bootstrap_of_all_metrics_is_quick() -> None:
-    target, chances = guesses(0, 2, rows=4000)
-    started = time.process_time()
-    bootstrap_metrics(outcome_of("binary", target, chances), resamples=1000, confidence=0.95, seed=0)
-    assert time.process_time() - started < 4
 
 
 @pytest.mark.parametrize("task", METRICS)
