@@ -1,0 +1,94 @@
+"""What a problem's `source` may say: a URI, or a mapping with a query, filters or a pinned revision."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from millrace.errors import UserError
+from millrace.sources.credentials import refuse_clear_text
+
+DVC = "dvc://"
+
+
+def _iso(value: Any) -> Any:
+    """YAML reads 2020-01-01 as a date; JSON, which a source also travels as, knows only its text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Scalar = Annotated[bool | int | float | str, BeforeValidator(_iso)]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
+Filter = tuple[str, Operator, Scalar | tuple[Scalar, ...]]
+
+
+class Source(BaseModel):
+    """Where a table is: `uri`, or `repo`, `path` and `rev` of a file under DVC.
+
+    `where` keeps the rows that fulfil every `[column, operator, value]`; a missing value fulfils none.
+    Alone, a URI is written without a mapping. `${NAME}` and `{{secret.key}}` stand for credentials.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str | None = None
+    query: str | None = None
+    sheet: str | None = None
+    endpoint: str | None = None
+    where: tuple[Filter, ...] = ()
+    repo: str | None = None
+    path: str | None = None
+    rev: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping(cls, given: Any) -> Any:
+        given = {"uri": given} if isinstance(given, str) else given
+        if isinstance(given, dict) and str(given.get("uri")).startswith(DVC):
+            given = {**given, **_dvc(given["uri"]), "uri": None}
+        return given
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Source:
+        for text in (self.uri, self.endpoint, self.repo):
+            refuse_clear_text(text or "")
+        if not self.uri and not (self.repo and self.path):
+            raise ValueError("name the table by 'uri', or by 'repo' and 'path' of a DVC repository")
+        if self.uri and (self.repo or self.path or self.rev):
+            raise ValueError("'repo', 'path' and 'rev' are for DVC and stand instead of 'uri'")
+        for column, operator, value in self.where:
+            if isinstance(value, tuple) != (operator == "in"):
+                expected = "a list" if operator == "in" else "one value"
+                raise ValueError(f"'where': {column} {operator} takes {expected}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _shortest(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any] | str:
+        fields = {name: value for name, value in handler(self).items() if value}
+        return str(self.uri) if fields.keys() == {"uri"} else fields
+
+    @property
+    def origin(self) -> str:
+        """The source as one URI, with placeholders where credentials go."""
+        if self.uri is None:
+            rev = f"&rev={self.rev}" if self.rev else ""
+            return f"{DVC}{self.repo}?path={self.path}{rev}"
+        part = self.query or self.sheet
+        return f"{self.uri}#{' '.join(part.split())}" if part else self.uri
+
+
+def _dvc(uri: str) -> dict[str, str]:
+    repo, _, asked = uri.removeprefix(DVC).partition("?")
+    values = {name: value[-1] for name, value in parse_qs(asked).items()}
+    if not repo or "path" not in values or values.keys() - {"path", "rev"}:
+        raise UserError(f"{uri}: write it as dvc://REPOSITORY?path=FILE&rev=REVISION.")
+    return {"repo": repo, **values}

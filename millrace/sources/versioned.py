@@ -1,0 +1,56 @@
+"""Files under DVC, at a revision of their repository."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from millrace.errors import UserError, nearest
+from millrace.sources.files import Place, read_place, reason
+from millrace.sources.source import Source
+from millrace.sources.wanted import Found, Wanted
+
+
+def read(repo: str, source: Source, wanted: Wanted) -> tuple[Found, dict[str, str]]:
+    """Read a file or folder as of `source.rev`, the last commit if it names none.
+
+    Returns what was found, and the revision: `rev` as given, the `commit` it stands for, and DVC's `md5`.
+
+    Raises:
+        UserError: no such repository, revision or path, or the file is on no remote.
+    """
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    rev, origin = source.rev or "HEAD", source.origin
+    if source.query or source.endpoint:
+        raise UserError(
+            f"{origin}: 'query' and 'endpoint' are not for DVC; its remotes are set by dvc remote."
+        )
+    filesystem = _open(repo, rev, origin)
+    place = Place(filesystem, str(source.path), origin)
+    with place.reading():
+        known = filesystem.info(place.path)
+        commit = str(filesystem.repo.get_rev())
+    if "dvc_info" not in known:
+        raise UserError(f"{origin}: '{source.path}' is in the repository but not under DVC; dvc add it.")
+    found = read_place(place, source.sheet or "", wanted)
+    return found, {"rev": rev, "commit": commit, "md5": str(known["dvc_info"]["md5"])}
+
+
+def _open(repo: str, rev: str, origin: str) -> Any:
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.scm import CloneError, RevError
+
+    try:
+        return DVCFileSystem(repo, rev=rev)
+    except RevError:
+        names: list[str] = []
+        with suppress(DvcException):
+            scm = DVCFileSystem(repo, rev="HEAD").repo.scm
+            names = [*scm.list_tags(), *scm.list_branches()]
+        raise UserError(f"{origin}: no such revision '{rev}'.{nearest(rev, names)}") from None
+    except CloneError as error:
+        raise UserError(f"{origin}: no such repository ({reason(error.__cause__ or error)}).") from None
+    except DvcException as error:
+        raise UserError(f"{origin}: cannot be opened: {reason(error)}.") from None
