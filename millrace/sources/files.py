@@ -171,8 +171,9 @@ def _read_text(place: Place, suffix: str, wanted: Wanted) -> Found:
         suffix = _suffix(plain.name)
         if suffix not in (*TEXT, *JSON):
             raise UserError(f"{place.origin}: holds '{plain.name}', which is not a {' or '.join(TEXT)} file.")
-    reader = json_lines if suffix in JSON else delimited
-    return reader.read(text.decode(plain, place.origin, reader.KIND), place.origin, wanted)
+    if suffix in JSON:
+        return json_lines.read(text.decode(plain, place.origin, json_lines.KIND), place.origin, wanted)
+    return delimited.read(text.decode(plain, place.origin, delimited.KIND), place.origin, wanted)
 
 
 def _read_folder(place: Place, wanted: Wanted) -> Found:
@@ -186,10 +187,8 @@ def _read_folder(place: Place, wanted: Wanted) -> Found:
     shown = [path for path, parts in inside.items() if not any(part.startswith(("_", ".")) for part in parts)]
     suffixes = {_suffix(path) for path in shown} & set(COLUMNAR)
     if not suffixes:
-        raise UserError(
-            f"{place.origin}: is a directory with no {', '.join(COLUMNAR[:-1])} or {COLUMNAR[-1]} file in it; name "
-            "one file."
-        )
+        known = f"{', '.join(COLUMNAR[:-1])} or {COLUMNAR[-1]}"
+        raise UserError(f"{place.origin}: is a directory with no {known} file in it; name one file.")
     if len(suffixes) > 1:
         raise UserError(
             f"{place.origin}: is a directory with {' and '.join(sorted(suffixes))} files; keep one kind."

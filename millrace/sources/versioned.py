@@ -38,9 +38,9 @@ def read(repo: str, source: Source, wanted: Wanted) -> tuple[Found, dict[str, st
 
 
 def _open(repo: str, rev: str, origin: str) -> Any:
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from dvc.scm import CloneError, RevError
+    from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
+    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc.scm import CloneError, RevError  # type: ignore[import-untyped]
 
     try:
         return DVCFileSystem(repo, rev=rev)
