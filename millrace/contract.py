@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from millrace.errors import UserError, unknown
-from millrace.sources.source import Source
+from millrace.sources.source import WrittenSource
 from millrace.yaml_files import read_model
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
@@ -85,7 +85,7 @@ class Problem(Strict):
     title: str
     description: str = ""
     task: Task
-    source: Source = Field(description="where the rows come from, unless --data says otherwise")
+    source: WrittenSource = Field(description="where the rows come from, unless --data says otherwise")
     synthetic: bool = False
     target: Target
     features: dict[str, Column] = Field(min_length=1)

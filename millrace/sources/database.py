@@ -44,6 +44,7 @@ def read(uri: str, source: Source, wanted: Wanted) -> Found:
     if source.sheet or source.endpoint:
         raise UserError(f"{source.origin}: 'sheet' and 'endpoint' are for files, not for databases.")
     asked = (source.query or fragment).strip().rstrip(";").strip()
+    names: list[str] | None
     engine = _engine(address, source.origin)
     try:
         with _explained(source.origin, "the database cannot be reached"), engine.connect() as opened:
@@ -52,7 +53,7 @@ def read(uri: str, source: Source, wanted: Wanted) -> Found:
                 connection = connection.execution_options(postgresql_readonly=True)
             with _explained(source.origin, "the database does not accept it"):
                 if READS.match(QUOTED.sub(" ", asked)):
-                    statement, names = _query(asked, source, wanted), []
+                    statement, names = _query(asked, source, wanted), None
                 else:
                     statement, names = _table(asked, sa.inspect(engine), source.origin, wanted)
                 return _fetch(connection, statement, names, engine.dialect.name, wanted)
@@ -148,7 +149,7 @@ def _table(asked: str, inspector: Any, origin: str, wanted: Wanted) -> tuple[Any
         warnings.simplefilter("ignore")
         columns = [column["name"] for column in inspector.get_columns(name, schema=schema)]
     # Without types: a driver's own values, not SQLAlchemy's, which stop at a date that is none.
-    chosen = [sa.column(column) for column in wanted.choose(columns)]
+    chosen: list[Any] = [sa.column(column) for column in wanted.choose(columns)]
     wanted.filtered(columns)
     return _filtered(sa.select(*chosen).select_from(sa.table(name, schema=schema)), wanted), columns
 
@@ -162,16 +163,15 @@ def _filtered(rows: Any, wanted: Wanted) -> Any:
 
     for name, operator, value in wanted.where:
         # Without a type the database reads the value as its column's: '2020-01-01' is a date beside dates.
-        is_list = isinstance(value, tuple)
-        given = sa.bindparam(
-            None, list(value) if is_list else value, type_=sa.types.NULLTYPE, expanding=is_list
-        )
+        given = sa.bindparam(None, value, type_=sa.types.NULLTYPE, expanding=operator == "in")
         sign = {"==": "=", "in": "IN"}.get(operator, operator)
         rows = rows.where(sa.column(name).op(sign, is_comparison=True)(given))
     return rows
 
 
-def _fetch(connection: Connection, statement: Any, names: list[str], dialect: str, wanted: Wanted) -> Found:
+def _fetch(
+    connection: Connection, statement: Any, names: list[str] | None, dialect: str, wanted: Wanted
+) -> Found:
     """Fetch in batches, each made Arrow before the next: Python objects for all rows would fill memory."""
     import pyarrow as pa
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
@@ -10,8 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    SerializerFunctionWrapHandler,
-    model_serializer,
+    WrapSerializer,
     model_validator,
 )
 
@@ -71,11 +71,6 @@ class Source(BaseModel):
                 raise ValueError(f"'where': {column} {operator} takes {expected}")
         return self
 
-    @model_serializer(mode="wrap")
-    def _shortest(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any] | str:
-        fields = {name: value for name, value in handler(self).items() if value}
-        return str(self.uri) if fields.keys() == {"uri"} else fields
-
     @property
     def origin(self) -> str:
         """The source as one URI, with placeholders where credentials go."""
@@ -84,6 +79,15 @@ class Source(BaseModel):
             return f"{DVC}{self.repo}?path={self.path}{rev}"
         part = self.query or self.sheet
         return f"{self.uri}#{' '.join(part.split())}" if part else self.uri
+
+
+def _shortest(source: Source, handler: Callable[[Source], dict[str, Any]]) -> dict[str, Any] | str:
+    fields = {name: value for name, value in handler(source).items() if value}
+    return str(source.uri) if fields.keys() == {"uri"} else fields
+
+
+# A source as a contract writes it: a URI alone is text.
+WrittenSource = Annotated[Source, WrapSerializer(_shortest)]
 
 
 def _dvc(uri: str) -> dict[str, str]:

@@ -119,7 +119,7 @@ def refuse_bomb(size: int, compressed: int, origin: str) -> None:
     """
     if size > LARGEST_BOMB and size > HIGHEST_RATIO * compressed:
         raise UserError(
-            f"{origin}: unpacks to more than {LARGEST_BOMB / 2**30:.0f} GiB from {compressed / 2**20:.1f} MiB, "
+            f"{origin}: unpacks to over {LARGEST_BOMB / 2**30:.0f} GiB from {compressed / 2**20:.1f} MiB, "
             "like a decompression bomb; unpack it yourself if it is a table."
         )
 
