@@ -1,4 +1,8 @@
-"""Credentials: written as placeholders, filled in when a source is read, taken out of every message."""
+"""Credentials: written as placeholders, filled in when a source is read, taken out of every message.
+
+A variable is written `${NAME}` and kept as `$[NAME]`: ZenML would fill in the first wherever it sees it in a
+run's parameters, and store the value in its database.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from urllib.parse import quote, quote_plus, unquote
 
 from millrace.errors import UserError
 
-# `${NAME}` of the environment, or `{{secret.key}}` in ZenML's own syntax.
+WRITTEN = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+KEPT = re.compile(r"\$\[([A-Za-z_]\w*)\]")
+# A variable as it is kept, or `{{secret.key}}` in ZenML's own syntax.
 PLACEHOLDER = re.compile(
-    r"\$\{(?P<name>[A-Za-z_]\w*)\}|\{\{\s*(?P<secret>[^\s.{}]+)\.(?P<key>[^\s{}]+)\s*\}\}"
+    r"\$\[(?P<name>[A-Za-z_]\w*)\]|\{\{\s*(?P<secret>[^\s.{}]+)\.(?P<key>[^\s{}]+)\s*\}\}"
 )
 # In scheme://user:password@host. A port and a path with an @ look alike, but for the slash.
 PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/@]*):(?!\d+/)(?P<value>.*)@")
@@ -21,6 +27,16 @@ PARAMETER = re.compile(
 )
 
 SecretReader = Callable[[str, str], str]
+
+
+def keep(text: str) -> str:
+    """Text as the user writes it, with variables as they are kept."""
+    return WRITTEN.sub(r"$[\1]", text)
+
+
+def show(text: str) -> str:
+    """Kept text as the user writes it."""
+    return KEPT.sub(r"${\1}", text)
 
 
 def refuse_clear_text(uri: str) -> None:
@@ -35,7 +51,7 @@ def refuse_clear_text(uri: str) -> None:
     for pattern in (PASSWORD, PARAMETER):
         for match in pattern.finditer(uri):
             if PLACEHOLDER.sub("", match["value"]):
-                shown = PARAMETER.sub(_masked, PASSWORD.sub(_masked, uri))
+                shown = show(PARAMETER.sub(_masked, PASSWORD.sub(_masked, uri)))
                 raise UserError(
                     f"{shown}: a password stands in clear text; write ${{NAME}} in its place and set the "
                     "environment variable NAME, or {{secret.key}} with the names of a ZenML secret."
@@ -85,13 +101,13 @@ class Credentials:
             found = os.environ.get(name)
             if found is None:
                 raise UserError(
-                    f"The environment variable {name} is not set; the source names it as {match[0]}."
+                    f"The environment variable {name} is not set, and the source has ${{{name}}}."
                 )
         elif self._read_secret is None:
             raise UserError(f"{match[0]}: secrets can be read in a pipeline only; use ${{NAME}} here.")
         else:
             found = self._read_secret(match["secret"], match["key"])
-        self._hide(found, match[0])
+        self._hide(found, show(match[0]))
         return found
 
     def _hide(self, value: str, shown: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from millrace.errors import UserError
-from millrace.sources.credentials import refuse_clear_text
+from millrace.sources.credentials import keep, refuse_clear_text, show
 
 DVC = "dvc://"
 
@@ -35,7 +35,7 @@ class Source(BaseModel):
     """Where a table is: `uri`, or `repo`, `path` and `rev` of a file under DVC.
 
     `where` keeps the rows that fulfil every `[column, operator, value]`; a missing value fulfils none.
-    Alone, a URI is written without a mapping. `${NAME}` and `{{secret.key}}` stand for credentials.
+    Alone, a URI is written without a mapping. Credentials are placeholders; see `millrace.sources.credentials`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,9 @@ class Source(BaseModel):
         given = {"uri": given} if isinstance(given, str) else given
         if isinstance(given, dict) and str(given.get("uri")).startswith(DVC):
             given = {**given, **_dvc(given["uri"]), "uri": None}
-        return given
+        if not isinstance(given, dict):
+            return given
+        return {key: keep(value) if isinstance(value, str) else value for key, value in given.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
@@ -73,12 +75,12 @@ class Source(BaseModel):
 
     @property
     def origin(self) -> str:
-        """The source as one URI, with placeholders where credentials go."""
+        """The source as one URI, as the user writes it: with placeholders where credentials go."""
         if self.uri is None:
             rev = f"&rev={self.rev}" if self.rev else ""
-            return f"{DVC}{self.repo}?path={self.path}{rev}"
+            return show(f"{DVC}{self.repo}?path={self.path}{rev}")
         part = self.query or self.sheet
-        return f"{self.uri}#{' '.join(part.split())}" if part else self.uri
+        return show(f"{self.uri}#{' '.join(part.split())}" if part else self.uri)
 
 
 def _shortest(source: Source, handler: Callable[[Source], dict[str, Any]]) -> dict[str, Any] | str:
