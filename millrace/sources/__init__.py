@@ -59,7 +59,7 @@ def read(
     source = Source.model_validate(source) if isinstance(source, str) else source
     credentials = Credentials(read_secret)
     try:
-        found, revision = _find(source, cache, Wanted(columns, source.where), credentials)
+        found, revision = _find(source, cache, Wanted(columns, source.where, source.origin), credentials)
     except UserError as error:
         raise UserError(credentials.hide(str(error))) from None
     if source.where and not found.table.num_rows:

@@ -170,7 +170,7 @@ def _read_text(place: Place, suffix: str, wanted: Wanted) -> Found:
     if suffix == ".zip":
         suffix = _suffix(plain.name)
         if suffix not in (*TEXT, *JSON):
-            raise UserError(f"{place.origin}: holds '{plain.name}', which is not a {' or '.join(TEXT)} file.")
+            raise UserError(f"{place.origin}: holds '{plain.name}', which is no table of text.")
     if suffix in JSON:
         return json_lines.read(text.decode(plain, place.origin, json_lines.KIND), place.origin, wanted)
     return delimited.read(text.decode(plain, place.origin, delimited.KIND), place.origin, wanted)

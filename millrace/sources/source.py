@@ -35,7 +35,7 @@ class Source(BaseModel):
     """Where a table is: `uri`, or `repo`, `path` and `rev` of a file under DVC.
 
     `where` keeps the rows that fulfil every `[column, operator, value]`; a missing value fulfils none.
-    Alone, a URI is written without a mapping. Credentials are placeholders; see `millrace.sources.credentials`.
+    Alone, a URI is written without a mapping. Credentials are placeholders: see credentials.py.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -32,10 +32,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns of a contract, or None for all, and the filters on rows."""
+    """The columns of a contract, or None for all, the filters on rows, and whose they are."""
 
     columns: Mapping[str, Column] | None = None
     where: tuple[Filter, ...] = ()
+    origin: str = ""
 
     def choose(self, names: Sequence[str]) -> list[str]:
         """Those of a table's columns to keep, in the table's order.
@@ -59,9 +60,11 @@ class Wanted:
         """
         for name, _, _ in self.where:
             if name not in names:
-                raise unknown("column in 'where':", name, names)
+                raise unknown(f"column in 'where' of {self.origin}:", name, names)
             if names.count(name) > 1:
-                raise UserError(f"'where': the column '{name}' stands in the table twice; rename one.")
+                raise UserError(
+                    f"{self.origin}: the column '{name}' of 'where' stands in the table twice; rename one."
+                )
         return [name for name, _, _ in self.where]
 
     def expression(self, schema: pa.Schema) -> Any:
@@ -74,7 +77,7 @@ class Wanted:
             UserError: a filter cannot be compared with its column.
         """
         self.filtered(schema.names)
-        parts = [_expression(row_filter, schema) for row_filter in self.where]
+        parts = [_expression(row_filter, schema, self.origin) for row_filter in self.where]
         return reduce(and_, parts) if parts else None
 
     def pick(self, table: pa.Table, format_: str) -> Found:
@@ -87,7 +90,7 @@ class Wanted:
         return Found(table if kept == names else table.select(kept), names, format_)
 
 
-def _expression(row_filter: Filter, schema: pa.Schema) -> Any:
+def _expression(row_filter: Filter, schema: pa.Schema, origin: str) -> Any:
     name, operator, given = row_filter
     values = given if isinstance(given, tuple) else (given,)
     field, kind = pc.field(name), schema.field(name).type
@@ -103,7 +106,9 @@ def _expression(row_filter: Filter, schema: pa.Schema) -> Any:
     try:
         scalars = [_scalar(value, kind) for value in values]
     except (pa.ArrowException, ValueError, TypeError):
-        raise UserError(f"'where': {given!r} cannot be compared with the column '{name}' ({kind}).") from None
+        raise UserError(
+            f"{origin}: 'where': {given!r} cannot be compared with the column '{name}' ({kind})."
+        ) from None
     if operator == "in":
         return field.isin(pa.array([scalar.as_py() for scalar in scalars], scalars[0].type))
     return COMPARE[operator](field, scalars[0])
