@@ -25,6 +25,8 @@ READS = re.compile(r"\s*\(*\s*(select|with)\b", re.IGNORECASE)
 # After WITH, some databases write. Each of these is a reserved word, so it names no column unquoted.
 WRITES = re.compile(r"\b(insert|update|delete|merge|drop|alter|create|truncate|into)\b", re.IGNORECASE)
 CONNECT_SECONDS = 10
+# Where the module and the package that brings it have different names.
+PACKAGES = {"MySQLdb": "mysqlclient"}
 
 
 def read(uri: str, source: Source, wanted: Wanted) -> Found:
@@ -82,7 +84,7 @@ def _engine(address: str, origin: str) -> Engine:
     except ImportError as error:
         raise UserError(
             f"{origin}: reading it needs a package that is not installed: {reason(error)}; "
-            f"pip install {error.name or 'the driver'}."
+            f"pip install {PACKAGES.get(str(error.name), error.name)}."
         ) from None
     except (sa.exc.ArgumentError, ValueError) as error:
         raise UserError(f"{origin}: not a database URL: {reason(error)}.") from None

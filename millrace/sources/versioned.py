@@ -26,24 +26,40 @@ def read(repo: str, source: Source, wanted: Wanted) -> tuple[Found, dict[str, st
         raise UserError(
             f"{origin}: 'query' and 'endpoint' are not for DVC; its remotes are set by dvc remote."
         )
-    filesystem = _open(repo, rev, origin)
+    filesystem, commit = _open(repo, rev, origin)
     place = Place(filesystem, str(source.path), origin)
     with place.reading():
         known = filesystem.info(place.path)
-        commit = str(filesystem.repo.get_rev())
     if "dvc_info" not in known:
         raise UserError(f"{origin}: '{source.path}' is in the repository but not under DVC; dvc add it.")
+    _refuse_lost(place)
     found = read_place(place, source.sheet or "", wanted)
     return found, {"rev": rev, "commit": commit, "md5": str(known["dvc_info"]["md5"])}
 
 
-def _open(repo: str, rev: str, origin: str) -> Any:
+def _refuse_lost(place: Place) -> None:
+    """Refuse a file that DVC knows of but that was never pushed."""
+    with place.reading():
+        if place.filesystem.isdir(place.path):
+            return
+        try:
+            place.filesystem.open(place.path).close()
+        except FileNotFoundError:
+            raise UserError(
+                f"{place.origin}: neither DVC's cache nor a remote has this version; dvc push it from where "
+                "it was added."
+            ) from None
+
+
+def _open(repo: str, rev: str, origin: str) -> tuple[Any, str]:
     from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
     from dvc.scm import CloneError, RevError  # type: ignore[import-untyped]
 
     try:
-        return DVCFileSystem(repo, rev=rev)
+        filesystem = DVCFileSystem(repo, rev=rev)
+        # Opened only when it is asked for something.
+        return filesystem, str(filesystem.repo.get_rev())
     except RevError:
         names: list[str] = []
         with suppress(DvcException):
