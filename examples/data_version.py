@@ -1,8 +1,8 @@
 """Train on two versions of a table under DVC, and look up which one each run used.
 
-A git and DVC repository with a remote (a folder here; a bucket in earnest) is built under .millrace/. Two versions
-of the synthetic sample are committed, tagged and pushed. Then the training command runs on each, and ZenML is
-asked what it knows of the two runs.
+A git and DVC repository with a remote (a folder here; a bucket in earnest) is built under .millrace/. Two
+versions of the synthetic sample are committed, tagged and pushed. Then the training command runs on each, and
+ZenML is asked what it knows of the two runs.
 """
 
 import json
