@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from millrace.errors import UserError
+from steps.ingest import read_secret
 from tests.conftest import Home
 
 METADATA = """
@@ -101,18 +103,22 @@ def test_credentials_come_from_zenml_and_the_environment_and_are_stored_nowhere(
         "from zenml.client import Client\n"
         f"Client().create_secret('flowers', {{'folder': {str(folder)!r}}})\nprint('{{}}')"
     )
-    told = replace(home, environment={**home.environment, "FLOWERS": str(folder)})
-    summary = told.summary("--data", "sqlite:///${FLOWERS}/flowers.db#iris")
-    assert summary["rows"]["read"] == 150
-    assert metadata(home)["origin"] == "sqlite:///${FLOWERS}/flowers.db#iris"
-    done = home.train("--data", "sqlite:///{{flowers.folder}}/flowers.db#SELECT * FROM iris")
-    assert done.returncode == 0, done.stderr
-    assert metadata(home)["origin"] == "sqlite:///{{flowers.folder}}/flowers.db#SELECT * FROM iris"
-    stored = [path for path in home.path.rglob("*") if path.is_file() and b"hidden-4711" in path.read_bytes()]
-    assert stored == []
-    for wrong, expected in {
-        "flower.folder": "Unknown ZenML secret 'flower'. Did you mean 'flowers'?",
-        "flowers.foldr": "Unknown key of the ZenML secret 'flowers': 'foldr'. Did you mean 'folder'?",
-    }.items():
-        refused = home.train("--data", f"sqlite:///{{{{{wrong}}}}}/flowers.db#iris")
-        assert (refused.returncode, expected in refused.stderr) == (2, True), refused.stderr
+    told = replace(home, environment={**home.environment, "FLOWERS": "iris-4711"})
+    uri = "sqlite:///{{flowers.folder}}/flowers.db#SELECT *, '${FLOWERS}' AS note FROM iris"
+    assert told.summary("--data", uri)["rows"]["read"] == 150
+    known = metadata(home)
+    assert (known["origin"], known["ignored_columns"]) == (uri, ["note"])
+    for value in (b"hidden-4711", b"iris-4711"):
+        assert not [p for p in home.path.rglob("*") if p.is_file() and value in p.read_bytes()]
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_secret_that_is_not_there_is_refused_and_a_similar_one_named() -> None:
+    from zenml.client import Client
+
+    Client().create_secret("flowers", {"folder": "x"})
+    assert read_secret("flowers", "folder") == "x"
+    with pytest.raises(UserError, match=r"Unknown ZenML secret 'flower'\. Did you mean 'flowers'\?"):
+        read_secret("flower", "folder")
+    with pytest.raises(UserError, match=r"'foldr'\. Did you mean 'folder'\?"):
+        read_secret("flowers", "foldr")
