@@ -37,6 +37,10 @@ mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versio
 	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
+.PHONY: data-version
+data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
+	@$(RUN) -m examples.data_version
+
 .PHONY: env
 env: .venv/.run ## print the variables for using zenml, mlflow and bentoml by hand: eval "$$(make env)"
 	@$(RUN) -m stacks.environment
@@ -83,4 +87,5 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
+	@bash deploy/system-packages.sh postgresql
 	@touch $@

@@ -43,6 +43,7 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
     from millrace.contract import load_problem
+    from millrace.sources import Source
     from stacks.stack_files import load_stack_file
 
     problem = load_problem(arguments.problem, CONFIGS / "problems")
@@ -60,7 +61,7 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         print(f"  note: the run {name} was killed; it is now marked as failed", file=sys.stderr)
     training.run(
         problem,
-        source=arguments.data or problem.source,
+        source=Source.model_validate(arguments.data) if arguments.data else problem.source,
         config=config,
         overrides=arguments.set,
         use_cache=not arguments.no_cache,
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         "--problem", default=DEFAULT_PROBLEM, help="a name in configs/problems/ (%(default)s)"
     )
     parser.add_argument(
-        "--data", metavar="URI", help="a .csv or .parquet file instead of the problem's source"
+        "--data",
+        metavar="URI",
+        help="a file, a database's table or a DVC revision instead of the problem's source: docs/sources.md",
     )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(

@@ -1,14 +1,26 @@
 #!/usr/bin/env bash
-# The one thing that pip cannot bring: LightGBM's wheel needs the system's OpenMP runtime.
+# What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for `postgresql`, the server that
+# the tests of databases start.
 set -euo pipefail
-if .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
-    exit 0
-fi
-if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    echo "Installing libgomp1, which LightGBM needs."
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 >/dev/null
-else
-    echo "LightGBM needs the OpenMP runtime. Install it first: sudo apt-get install libgomp1" \
-        "(Fedora: libgomp; macOS: brew install libomp)." >&2
-    exit 2
-fi
+
+have() {
+    case $1 in
+        libgomp1) .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    esac
+}
+
+for package in libgomp1 "$@"; do
+    if have "$package"; then
+        continue
+    elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "Installing $package with apt-get."
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+    elif [ "$package" = libgomp1 ]; then
+        echo "LightGBM needs the OpenMP runtime. Install it first: sudo apt-get install libgomp1" \
+            "(Fedora: libgomp; macOS: brew install libomp)." >&2
+        exit 2
+    else
+        echo "The tests of databases need $package: sudo apt-get install $package." >&2
+    fi
+done

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from millrace.errors import UserError, unknown
+from millrace.sources.source import WrittenSource
 from millrace.yaml_files import read_model
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
@@ -116,7 +117,7 @@ class Problem(Strict):
     title: str
     description: str = ""
     task: Task
-    source: str = Field(description="where the rows come from, unless --data says otherwise")
+    source: WrittenSource = Field(description="where the rows come from, unless --data says otherwise")
     synthetic: bool = False
     target: Target
     features: dict[str, Column] = Field(min_length=1)

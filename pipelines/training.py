@@ -8,6 +8,7 @@ from zenml.enums import ExecutionMode
 
 from millrace.contract import Problem
 from millrace.settings import TrainingSettings
+from millrace.sources import Source
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
 from pipelines.summary import print_summary, summarise, write_summary
@@ -26,7 +27,7 @@ from steps.train import CrossValidation, cross_validate, fit_best
 
 
 @pipeline(execution_mode=ExecutionMode.FAIL_FAST, cache_policy=cache_policy())
-def training(problem: Problem, settings: TrainingSettings, source: str, cache: str) -> None:
+def training(problem: Problem, settings: TrainingSettings, source: Source, cache: str) -> None:
     """Train, judge and pack a model of `problem` on the rows of `source`."""
     bronze = ingest(problem, source, cache)
     _, _, _ = check_bronze(
@@ -90,7 +91,7 @@ def training(problem: Problem, settings: TrainingSettings, source: str, cache: s
 def run(
     problem: Problem,
     *,
-    source: str,
+    source: Source,
     config: Path,
     overrides: list[str],
     use_cache: bool,

@@ -52,5 +52,10 @@ def _write_ahead(connection: Any, _: object) -> None:
     power cut may lose the last commits, never the database.
     """
     if isinstance(connection, sqlite3.Connection):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.OperationalError as error:
+            # A user's own database, as a source, is opened for reading only and stays as it is.
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY:
+                raise

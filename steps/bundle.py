@@ -53,8 +53,9 @@ def bundle(
     )
     # ZenML stores the folder after this function has returned, so the system cleans it up, not we.
     folder = Path(tempfile.mkdtemp(prefix="bundle-"))
-    origin = get_step_context().inputs["bronze"][0].run_metadata["origin"]
-    provenance = _provenance(settings, {"origin": origin, "digest": digest, "rows": len(bronze)})
+    read = get_step_context().inputs["bronze"][0].run_metadata
+    data = {"origin": read["origin"], "digest": digest, "rows": len(bronze)}
+    provenance = _provenance(settings, data | ({"dvc": read["dvc"]} if "dvc" in read else {}))
     sealed = pack(folder, training, provenance, settings.reference_rows, settings.seed)
     return Bundle(folder=folder, digest=sealed, fitted=model)
 
