@@ -42,7 +42,7 @@ def sample_rows(raw: pa.Table, draft: Draft, settings: ProfilingSettings) -> pd.
 
 
 def column_plots(sample: pd.DataFrame, draft: Draft) -> dict[str, bytes]:
-    """For each of the first `DRAWN` columns that have one: its distribution and its relation to the target."""
+    """The distribution of each of the first `DRAWN` columns, and its relation to the target."""
     target = draft.target
     return {
         column.name: _column_plot(sample, column, target)
@@ -130,11 +130,11 @@ def _distribution(axes: Any, values: "pd.Series[Any]", column: ColumnProfile) ->
 def _of_amounts(
     axes: Any, values: "pd.Series[Any]", target: "pd.Series[Any]", column: ColumnProfile, aim: ColumnProfile
 ) -> None:
-    """The target's quartiles by category; or where the rows lie, with the target's median along the feature."""
+    """The target's quartiles by category; or where the rows lie, and the target's median along them."""
     if column.kind in ("category", "boolean"):
         named = _named(values, column)
-        order = target.groupby(named).median().sort_values().index
-        order = [name for name in order if name in named.value_counts().head(BARS).index]
+        often = named.value_counts().head(BARS).index
+        order = [name for name in target.groupby(named).median().sort_values().index if name in often]
         groups = [target[named == name].to_numpy() for name in order]
         if groups:
             axes.boxplot(
@@ -227,8 +227,8 @@ def _figure(width: float, height: float) -> "Figure":
 def _png(figure: "Figure") -> bytes:
     for axes in figure.axes:
         axes.tick_params(labelsize=8)
-        axes.xaxis.label.set_size(8)
-        axes.yaxis.label.set_size(8)
+        axes.xaxis.label.set_fontsize(8)
+        axes.yaxis.label.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     # Without the Software entry the bytes depend on the drawing alone.
