@@ -6,8 +6,9 @@ from pathlib import Path
 from zenml.models import PipelineRunResponse
 
 from millrace.cleaning import RowCounts
-from millrace.contract import Strict
-from millrace.profiling.drafting import Draft
+from millrace.contract import Column, Strict
+from millrace.profiling.drafting import ColumnProfile, Draft
+from millrace.quality import shown_range
 
 
 class Decision(Strict):
@@ -15,6 +16,7 @@ class Decision(Strict):
 
     column: str
     becomes: str
+    allowed: str
     notes: tuple[str, ...]
 
 
@@ -48,8 +50,13 @@ class ProfilingSummary(Strict):
             target=draft.problem.target.name,
             key=draft.problem.key,
             decisions=tuple(
-                Decision(column=column.name, becomes=_becomes(draft, position), notes=column.notes)
-                for position, column in enumerate(draft.columns)
+                Decision(
+                    column=column.name,
+                    becomes=_becomes(column),
+                    allowed=_allowed(draft.problem.columns[column.name]) if column.role != "left out" else "",
+                    notes=column.notes,
+                )
+                for column in draft.columns
             ),
             warnings=draft.warnings,
             rows=draft.expected,
@@ -71,11 +78,12 @@ def print_summary(summary: ProfilingSummary, cached: bool) -> None:
         console = Console(highlight=False, width=120)
     title = Text(f"\n{summary.problem}: {summary.task} of {summary.target}", style="bold")
     board = Table(title=title, title_justify="left")
-    for name in ("column", "becomes", "why"):
+    for name in ("column", "becomes", "allowed", "why"):
         board.add_column(name, overflow="fold")
     for decision in summary.decisions:
         # As Text: what stands between brackets in a table's cells is no markup.
-        board.add_row(Text(decision.column), decision.becomes, Text("; ".join(decision.notes)))
+        notes = Text("; ".join(decision.notes))
+        board.add_row(Text(decision.column), decision.becomes, decision.allowed, notes)
     console.print(board)
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -97,9 +105,16 @@ def print_summary(summary: ProfilingSummary, cached: bool) -> None:
     console.print(f"\n[bold]It trains as it is[/bold]\n{command}")
 
 
-def _becomes(draft: Draft, position: int) -> str:
-    column = draft.columns[position]
+def _becomes(column: ColumnProfile) -> str:
+    """A column's type in the draft, and its part if that is not to be learnt from."""
     if column.role == "left out":
         return "left out"
-    kind = draft.problem.columns[column.name].type
-    return f"{kind}, {column.role}" if column.role in ("target", "key") else kind
+    return f"{column.kind}, {column.role}" if column.role in ("target", "key") else str(column.kind)
+
+
+def _allowed(column: Column) -> str:
+    """What the draft lets a column hold."""
+    what = shown_range(column) if column.range else ""
+    if column.categories:
+        what = f"{len(column.categories)} categories"
+    return ", or ".join(part for part in (what, "empty" if column.nullable else "") if part)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from millrace.casting import plain
 from millrace.contract import Column, Problem, Target
 from millrace.errors import UserError
-from millrace.profiling.inference import Finding, as_text, infer, nothing, percent, within
+from millrace.profiling.inference import THOUSANDS, Finding, as_text, infer, nothing, percent, within
 from millrace.profiling.settings import ProfilingSettings
 from millrace.profiling.statistics import TEXT, Facts, countable, describe, tally
 from millrace.profiling.target import infer_target
@@ -106,7 +106,8 @@ def choose_key(features: list[Seen], different_rows: int) -> str | None:
 
 def _identifies(column: Seen, facts: Facts) -> bool:
     if column.finding.kind == "id":
-        return all(len(text) <= 64 and " " not in text for text, _ in facts.top)
+        codes = [text for text, _ in facts.top if len(text) <= 64 and " " not in text]
+        return len(codes) == len(facts.top) and not all(map(THOUSANDS.fullmatch, codes))
     if column.finding.kind != "integer" or facts.numbers is None or column.finding.bad_rows:
         return False
     running = facts.numbers.high - facts.numbers.low + 1 == facts.distinct
@@ -127,7 +128,7 @@ def mark_ids(features: list[Seen], key: str | None, settings: ProfilingSettings)
         else:
             continue
         identifier = Column(type="id", nullable=facts.missing > 0)
-        column.finding = Finding(identifier, "id", (why,))
+        column.finding = Finding(identifier, "id", (why, *found.notes))
 
 
 def keep_within_limit(features: list[Seen], aim: Seen, settings: ProfilingSettings) -> None:

@@ -50,6 +50,8 @@ def write_files(
     Raises:
         UserError: a file cannot be written, or the problem's file has come into being meanwhile.
     """
+    check_name(path.stem, path.parent)
+    scratch = path.with_name(f".{path.name}.part")
     try:
         expectations = folder / "expectations"
         expectations.mkdir(parents=True, exist_ok=True)
@@ -59,11 +61,10 @@ def write_files(
             text = json.dumps(suite, indent=2, ensure_ascii=False)
             (expectations / file_name(column)).write_text(text + "\n", encoding="utf-8")
         (folder / "profile.html").write_text(page, encoding="utf-8")
-        scratch = path.with_name(f".{path.name}.part")
         scratch.write_text(problem_file, encoding="utf-8")
-        check_name(path.stem, path.parent)
         scratch.replace(path)
     except OSError as error:
+        scratch.unlink(missing_ok=True)
         raise UserError(f"{error.filename}: cannot be written ({error.strerror}).") from None
 
 

@@ -80,7 +80,7 @@ def bounds(low: float, high: float, whole: bool, margin: float) -> tuple[float, 
 
     What is never negative (or never positive) stays so.
     """
-    largest = LARGEST["integer" if whole else "number"]
+    largest = float(LARGEST["integer" if whole else "number"])
     span = min(high - low, largest)
     ends = [low - margin * span, high + margin * span]
     digits = 2 - math.floor(math.log10(span))

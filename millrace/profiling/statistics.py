@@ -147,7 +147,9 @@ def describe(counted: Tally, kind: ColumnType | None) -> Facts:
     if kind == "datetime":
         moments = counted.read(kind)
         facts |= {"first": f"{moments.min():%Y-%m-%d %H:%M}", "last": f"{moments.max():%Y-%m-%d %H:%M}"}
-    top = most_frequent(counted)
+    top = tuple(
+        (text.removesuffix(".0") if "numbers" in facts else text, n) for text, n in most_frequent(counted)
+    )
     return Facts(missing=counted.missing, distinct=len(counted.values), top=top, **facts)
 
 
