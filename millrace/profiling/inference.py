@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.contract import LARGEST, Column, ColumnType
@@ -19,7 +20,7 @@ RARE = 10
 SHOWN = 3
 # More of these among whole numbers, and they are codes: 007 is no number.
 CODES = 0.01
-CODE = r"[+-]?0\d+"
+CODE = r"^[+-]?0[0-9]+$"
 THOUSANDS = re.compile(r"\D{0,4}\d{1,3}([.,' \u2009\u00a0]\d{3})+([.,]\d+)?\D{0,4}")
 # So many distinct texts are tried before all of them are.
 TRIED = 1000
@@ -117,33 +118,37 @@ def examples(texts: list[str], separator: str = ", ") -> str:
 
 
 def _infer_text(counted: Tally, settings: ProfilingSettings) -> Finding:
-    texts = pd.Series(counted.texts(), dtype=object)
     numbers = _good_numbers(counted)
     unread = numbers.isna().to_numpy()
     if _few(counted, unread, settings):
-        codes = texts.str.fullmatch(CODE).to_numpy(dtype=bool)
-        coded = int(counted.counts[codes].sum())
-        if coded > CODES * counted.known:
-            zeros = f"{coded:,} cells have leading zeros, like {examples(list(texts[codes]))}"
+        codes = counted.where(pc.match_substring_regex(counted.values, CODE).to_numpy(zero_copy_only=False))
+        if codes.known > CODES * counted.known:
+            zeros = f"{codes.known:,} cells have leading zeros, like {examples(codes.head())}"
             return as_text(counted, settings, f"codes, not numbers: {zeros}")
-        lost = (f"{coded:,} cells have leading zeros, which a number does not keep",) if coded else ()
-        return _number(counted, numbers, settings, *lost)
-    moments = _moments(counted, texts)
+        lost = f"{codes.known:,} cells have leading zeros, which a number does not keep"
+        return _number(counted, numbers, settings, *([lost] if codes.known else []))
+    moments = _moments(counted)
     if moments is not None and _few(counted, moments.isna().to_numpy(), settings):
         return _datetime(counted, moments)
-    readable = counted.known - int(counted.counts[unread].sum())
+    return as_text(counted, settings, *_number_notes(counted, counted.where(unread)))
+
+
+def _number_notes(counted: Tally, odd: Tally) -> list[str]:
+    """What keeps a column from being read as numbers, if it nearly is."""
     notes = []
-    if 2 * readable > counted.known:
-        share = percent(counted.known - readable, counted.known)
-        like = examples(list(texts[unread]))
-        notes.append(f"{share} of its cells are no numbers, like {like}: too many to set aside")
-    thousands = [text for text in texts[unread] if THOUSANDS.fullmatch(text)]
-    if 2 * len(thousands) > unread.sum():
+    if 2 * odd.known < counted.known:
+        share = percent(odd.known, counted.known)
+        notes.append(
+            f"{share} of its cells are no numbers, like {examples(odd.head())}: too many to set aside"
+        )
+    tried = odd.head(TRIED)
+    thousands = [text for text in tried if THOUSANDS.fullmatch(text)]
+    if 2 * len(thousands) > len(tried):
         notes.append(
             f"cells like {examples(thousands)} may be numbers with thousands separators: "
             "write them without, and they are read as numbers"
         )
-    return as_text(counted, settings, *notes)
+    return notes
 
 
 def _number(counted: Tally, numbers: "pd.Series[Any]", settings: ProfilingSettings, *notes: str) -> Finding:
@@ -179,12 +184,12 @@ def _good_numbers(counted: Tally) -> "pd.Series[Any]":
     return numbers.where(numbers.abs() <= LARGEST["number"])
 
 
-def _moments(counted: Tally, texts: "pd.Series[Any]") -> "pd.Series[Any] | None":
+def _moments(counted: Tally) -> "pd.Series[Any] | None":
     """The dates that the texts are, or None if a sample of them shows that they are something else."""
-    step = max(1, len(texts) // TRIED)
+    step = max(1, len(counted.values) // TRIED)
     few = Tally(counted.values[::step], counted.counts[::step], 0, {})
     # To the reader of dates 20240131 is one; to people it may be any number.
-    if few.read("datetime").isna().mean() > 0.5 or texts.str.isdecimal().any():
+    if few.read("datetime").isna().mean() > 0.5 or pc.any(pc.utf8_is_decimal(counted.values)).as_py():
         return None
     return counted.read("datetime")
 
@@ -222,9 +227,9 @@ def _constant(counted: Tally, kind: ColumnType, value: str, *notes: str) -> Find
 def _unreadable(counted: Tally, bad: NDArray[np.bool_], kind: str) -> tuple[str, ...]:
     if not bad.any():
         return ()
-    cells = Tally(counted.values.filter(pa.array(bad)), counted.counts[bad], 0, {})
+    cells = counted.where(bad)
     share = f"{cells.known:,} of {counted.known:,} cells"
-    like = examples(cells.texts())
+    like = examples(cells.head())
     return (f"{share} cannot be read as {kind}, like {like}; their rows go to quarantine",)
 
 

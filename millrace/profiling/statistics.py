@@ -46,6 +46,14 @@ class Tally:
         """The distinct values as the contract would read them in a column of this type."""
         return cast_column(pa.chunked_array([self.values]), Column.model_construct(type=kind))
 
+    def where(self, chosen: NDArray[np.bool_]) -> "Tally":
+        """The distinct values that are chosen, [values], and their rows."""
+        return Tally(self.values.filter(pa.array(chosen)), self.counts[chosen], self.rows, {})
+
+    def head(self, count: int = 5) -> list[str]:
+        """The first few distinct values as text."""
+        return Tally(self.values[:count], self.counts[:count], self.rows, {}).texts()
+
     def texts(self) -> list[str]:
         """The distinct values as text."""
         return [str(text) for text in self.read("id")]
