@@ -5,15 +5,17 @@ import gc
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from millrace.errors import UserError, unknown
 from stacks import environment
 
 ROOT = Path(__file__).parent
 CONFIGS = ROOT / "configs"
-PIPELINES = ("training",)
 DEFAULT_PROBLEM = "housing_sample"
+Start = Callable[..., None]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,33 +44,72 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
     # Everything cheap that can be wrong is checked before anything slow is imported.
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
-    from millrace.contract import load_problem
-    from millrace.sources import Source
     from stacks.stack_files import load_stack_file
 
-    problem = load_problem(arguments.problem, CONFIGS / "problems")
+    start = PIPELINES[arguments.pipeline](arguments)
     stack = load_stack_file(arguments.stack, CONFIGS / "stacks")
-    config = arguments.config or CONFIGS / f"{arguments.pipeline}.yaml"
 
     # Imports make a million objects that live to the end: searching them for garbage costs a second.
     gc.set_threshold(100_000)
     from stacks.start import open_stack
 
     lines, dead = open_stack(stack)
-    from pipelines import training
-
     for name in dead:
         print(f"  note: the run {name} was killed; it is now marked as failed", file=sys.stderr)
-    training.run(
-        problem,
-        source=Source.model_validate(arguments.data) if arguments.data else problem.source,
-        config=config,
+    start(
+        config=arguments.config or CONFIGS / f"{arguments.pipeline}.yaml",
         overrides=arguments.set,
         use_cache=not arguments.no_cache,
         summary=arguments.summary,
         started=started,
         lines=lines,
     )
+
+
+def _training(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+    from millrace.sources import Source
+
+    if arguments.target:
+        raise UserError(
+            "--target is for --pipeline profiling; a problem's file says itself what is to be predicted."
+        )
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data) if arguments.data else problem.source
+
+    def start(**common: Any) -> None:
+        from pipelines import training
+
+        training.run(problem, source=source, **common)
+
+    return start
+
+
+def _profiling(arguments: argparse.Namespace) -> Start:
+    from millrace.profiling.files import check_name, problem_name
+    from millrace.sources import Source
+
+    if not arguments.data:
+        raise UserError("--pipeline profiling needs a table: pass --data PATH_OR_URI.")
+    if not arguments.target:
+        raise UserError("--pipeline profiling needs the column to predict: pass --target COLUMN.")
+    name = arguments.problem or problem_name(arguments.data)
+    path = check_name(name, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data)
+
+    def start(**common: Any) -> None:
+        from pipelines import profiling
+
+        profiling.run(name, source=source, target=arguments.target, path=path, **common)
+
+    return start
+
+
+# Each checks its own arguments and returns what is to be run once ZenML is open.
+PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
+    "training": _training,
+    "profiling": _profiling,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,13 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pipeline", required=True, help=f"one of: {', '.join(PIPELINES)}")
     parser.add_argument(
-        "--problem", default=DEFAULT_PROBLEM, help="a name in configs/problems/ (%(default)s)"
+        "--problem",
+        help=f"a name in configs/problems/ ({DEFAULT_PROBLEM}); for profiling, of the file to write there",
     )
     parser.add_argument(
         "--data",
         metavar="URI",
         help="a file, a database's table or a DVC revision instead of the problem's source: docs/sources.md",
     )
+    parser.add_argument("--target", metavar="COLUMN", help="for profiling: the column to predict")
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a run configuration (configs/PIPELINE.yaml)"

@@ -39,10 +39,10 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     unreadable = pd.Series([""] * raw.num_rows, dtype=object)
     for name, column in problem.columns.items():
         try:
-            given = _plain(raw.column(name), column)
+            given = plain(raw.column(name), column)
         except pa.ArrowInvalid:
             raise UserError(f"{origin}: the column '{name}' holds bytes that are not UTF-8 text.") from None
-        typed[name] = _cast_column(given, column)
+        typed[name] = cast_column(given, column)
         there = pc.is_null(given, nan_is_null=True).to_numpy(zero_copy_only=False) == 0
         lost = there & typed[name].isna().to_numpy()
         if lost.any():
@@ -53,7 +53,7 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     return pd.DataFrame(typed)
 
 
-def _plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+def plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The column without dictionary encoding; text stripped, and null where it stands for an empty cell."""
     if pa.types.is_dictionary(given.type):
         given = given.cast(given.type.value_type)
@@ -66,7 +66,8 @@ def _plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(text, pa.array(empty, text.type)), pa.scalar(None, text.type), text)
 
 
-def _cast_column(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
+def cast_column(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
+    """What `plain` returned as the contract's type; null where a cell cannot be read so."""
     if column.type in NUMERIC:
         # A minus zero would be another row to the hashes, though the same number.
         numbers = _numbers(given) + 0.0

@@ -80,7 +80,7 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
     )
 
 
-def write_summary(summary: Summary, path: Path) -> None:
+def write_summary(summary: Strict, path: Path) -> None:
     """Write the summary as JSON, whole or not at all."""
     scratch = path.with_name(path.name + ".part")
     try:
