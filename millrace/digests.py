@@ -1,30 +1,78 @@
-"""Digests of tables and rows: what a run was trained on, and which rows were held out."""
+"""Digests of tables and rows: what a run was trained on, and which rows were held out.
+
+They depend on names, types and values alone: not on the index, on how a table lies in memory, on how a
+file was cut into row groups, nor on the version of a library.
+"""
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from millrace.threads import in_threads
+
+# Rows at a time: few enough that a block stays in the processor's cache from one operation to the next.
+BLOCK = 2**16
+GOLDEN = 0x9E3779B97F4A7C15
+FACTOR = np.uint64(0xBF58476D1CE4E5B9)
+HALF = np.uint64(32)
+# Text is hashed eight bytes at a time, a column at once; longer text one by one.
+LONG_TEXT = 512
+# The first n bytes of a little-endian word.
+FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)
+
+Cells = NDArray[np.float64] | NDArray[np.int64] | pa.LargeStringArray
 
 
 def table_digest(table: pd.DataFrame) -> str:
-    """sha256 of a table's names, types and values; the index and memory layout do not count."""
+    """sha256 of a table's names, types and values, from the sha256 of each column's blocks of rows."""
+    columns = [_cells(table[name]) for name in table.columns]
+    blocks = [(cells, start) for cells in columns for start in range(0, len(table), BLOCK)]
+    digests = in_threads(_block_digest, blocks)
     digest = hashlib.sha256()
-    for name in table.columns:
-        column = table[name]
-        digest.update(f"{name}\0{column.dtype}\0{len(column)}\0".encode())
-        digest.update(_column_hashes(column).tobytes())
+    each = len(digests) // max(len(columns), 1)
+    for position, name in enumerate(table.columns):
+        kind = "text" if isinstance(columns[position], pa.Array) else str(table[name].dtype)
+        digest.update(f"{name}\0{kind}\0{len(table)}\0".encode())
+        digest.update(b"".join(digests[position * each : (position + 1) * each]))
     return digest.hexdigest()
 
 
 def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
-    """A 64-bit hash a row, from its values alone: [rows]."""
-    combined = np.full(len(table), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for name in sorted(table.columns):
-        combined = mix(combined ^ _column_hashes(table[name]))
-    return combined
+    """A 64-bit hash a row, from its values alone: [rows].
+
+    Each value is folded into the hash of those before it, in the order of the columns' names.
+    """
+    columns = [_cells(table[name]) for name in sorted(table.columns)]
+    digests = np.full(len(table), GOLDEN, dtype=np.uint64)
+
+    def fill(start: int) -> None:
+        block = digests[start : start + BLOCK]
+        for cells in columns:
+            part = cells[start : start + BLOCK]
+            _fold(block, _text_hashes(part) if isinstance(part, pa.Array) else _bits(part))
+        block[:] = mix(block)
+
+    in_threads(fill, range(0, len(table), BLOCK))
+    return digests
+
+
+def duplicated(
+    table: pd.DataFrame, digests: NDArray[np.uint64], keep: Literal["first", False] = "first"
+) -> NDArray[np.bool_]:
+    """Which rows stand in the table more than once, as `DataFrame.duplicated` says: [rows].
+
+    Only rows that share their digest with another are compared.
+    """
+    found = np.zeros(len(table), dtype=np.bool_)
+    suspects = _shared(digests)
+    rows = pd.DataFrame({name: table[name].array.take(suspects) for name in table.columns})
+    found[suspects] = rows.duplicated(keep=keep).to_numpy()
+    return found
 
 
 def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
@@ -33,8 +81,8 @@ def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
     The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2714064.2660195).
     """
     with np.errstate(over="ignore"):
-        z = values + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = values + np.uint64((seed + 1) * GOLDEN % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * FACTOR
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
 
@@ -45,9 +93,87 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _column_hashes(column: "pd.Series[Any]") -> NDArray[np.uint64]:
-    if column.dtype == np.float64:
-        # Equal numbers have equal hashes: no minus zero, and one NaN of the many there are.
-        column = (column + 0.0).where(column.notna())
-    hashes = pd.util.hash_pandas_object(column, index=False)
-    return np.asarray(hashes, dtype=np.uint64)
+def _cells(column: "pd.Series[Any]") -> Cells:
+    """A column as one of three kinds, without a copy where it can be."""
+    kind = column.dtype
+    if isinstance(kind, pd.BooleanDtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if not isinstance(kind, np.dtype) or kind == object:
+        return _text(column)
+    if kind.kind == "M":
+        return column.to_numpy(dtype="datetime64[us]").view(np.int64)
+    return column.to_numpy(dtype=np.float64 if kind.kind == "f" else np.int64)
+
+
+def _text(column: "pd.Series[Any]") -> pa.LargeStringArray:
+    text = pa.array(column, pa.large_string() if column.dtype == object else None, from_pandas=True)
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    return text.cast(pa.large_string())
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """The bits of numbers; equal numbers have equal bits: no minus zero, and one NaN of the many there are."""
+    if values.dtype == np.float64:
+        values = values + 0.0
+        np.copyto(values, np.nan, where=np.isnan(values))
+    return np.ascontiguousarray(values).view(np.uint64)
+
+
+def _lengths(text: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Where each value begins, how many bytes it has, -1 for a null, and the bytes of all."""
+    _, offsets, content = text.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+    bytes_ = np.frombuffer(content or b"", dtype=np.uint8)[ends[0] : ends[-1]]
+    nulls = text.is_null().to_numpy(zero_copy_only=False)
+    return ends[:-1] - ends[0], np.where(nulls, -1, np.diff(ends)), bytes_
+
+
+def _block_digest(block: tuple[Cells, int]) -> bytes:
+    cells, start = block
+    part = cells[start : start + BLOCK]
+    if not isinstance(part, pa.Array):
+        return hashlib.sha256(_bits(part)).digest()
+    digest = hashlib.sha256(_lengths(part)[1])
+    # What lies under a null in memory is no value.
+    digest.update(_lengths(part.drop_null())[2])
+    return digest.digest()
+
+
+def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
+    """A 64-bit hash a value: its length, and each eight bytes folded in, as `row_digests` does with numbers."""
+    starts, lengths, content = _lengths(text)
+    hashes = lengths.astype(np.uint64)
+    for row in np.flatnonzero(lengths > LONG_TEXT):
+        value = content[starts[row] : starts[row] + lengths[row]]
+        hashes[row] = int.from_bytes(hashlib.sha256(value).digest()[:8], "little")
+    # Every eight bytes of the content as a word, also those across two of them.
+    padded = np.concatenate([content, np.zeros(8, dtype=np.uint8)])
+    words = np.ndarray(len(content) + 1, dtype="<u8", buffer=padded, strides=(1,))
+    rows = np.flatnonzero((lengths > 0) & (lengths <= LONG_TEXT))
+    for done in range(0, LONG_TEXT, 8):
+        rows = rows[lengths[rows] > done]
+        if not len(rows):
+            break
+        part = hashes[rows]
+        _fold(part, words[starts[rows] + done] & FIRST_BYTES[np.minimum(lengths[rows] - done, 8)])
+        hashes[rows] = part
+    return hashes
+
+
+def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64]) -> None:
+    hashes ^= values
+    hashes *= FACTOR
+    hashes ^= hashes >> HALF
+
+
+def _shared(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The positions of the digests that are there more than once: [at most rows]."""
+    # Half of each digest is quicker to sort, and rules out nearly all.
+    half = (digests >> HALF).astype(np.uint32)
+    in_order = np.sort(half)
+    again = in_order[1:][in_order[1:] == in_order[:-1]]
+    seen = np.zeros(2**24, dtype=np.bool_)
+    seen[again >> np.uint32(8)] = True
+    suspects = np.flatnonzero(seen[half >> np.uint32(8)])
+    return suspects[pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()]
