@@ -25,6 +25,7 @@ LONG_TEXT = 512
 # The first n bytes of a little-endian word.
 FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)
 
+Positions = NDArray[np.int64]
 Cells = NDArray[np.float64] | NDArray[np.int64] | pa.LargeStringArray
 
 
@@ -61,18 +62,28 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     return digests
 
 
-def duplicated(
-    table: pd.DataFrame, digests: NDArray[np.uint64], keep: Literal["first", False] = "first"
-) -> NDArray[np.bool_]:
-    """Which rows stand in the table more than once, as `DataFrame.duplicated` says: [rows].
+def shared(digests: NDArray[np.uint64]) -> Positions:
+    """The positions of the digests that are there more than once, rising."""
+    # Half of each digest is quicker to sort, and rules out nearly all.
+    half = (digests >> HALF).astype(np.uint32)
+    in_order = np.sort(half)
+    again = in_order[1:][in_order[1:] == in_order[:-1]]
+    seen = np.zeros(2**24, dtype=np.bool_)
+    seen[again >> np.uint32(8)] = True
+    suspects = np.flatnonzero(seen[half >> np.uint32(8)])
+    return suspects[pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()]
 
-    Only rows that share their digest with another are compared.
-    """
-    found = np.zeros(len(table), dtype=np.bool_)
-    suspects = _shared(digests)
-    rows = pd.DataFrame({name: table[name].array.take(suspects) for name in table.columns})
-    found[suspects] = rows.duplicated(keep=keep).to_numpy()
-    return found
+
+def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] = "first") -> Positions:
+    """Those of `rows` whose values an earlier one of them has too, or with `keep=False` any other one."""
+    return rows[take(table, rows).duplicated(keep=keep).to_numpy()]
+
+
+def take(table: pd.DataFrame, rows: Positions) -> pd.DataFrame:
+    """The rows at these positions, with an index of their own."""
+    names = list(table.columns)
+    columns = in_threads(lambda name: table[name].array.take(rows), names)
+    return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
 
 
 def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
@@ -165,15 +176,3 @@ def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64]) -> None:
     hashes ^= values
     hashes *= FACTOR
     hashes ^= hashes >> HALF
-
-
-def _shared(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The positions of the digests that are there more than once: [at most rows]."""
-    # Half of each digest is quicker to sort, and rules out nearly all.
-    half = (digests >> HALF).astype(np.uint32)
-    in_order = np.sort(half)
-    again = in_order[1:][in_order[1:] == in_order[:-1]]
-    seen = np.zeros(2**24, dtype=np.bool_)
-    seen[again >> np.uint32(8)] = True
-    suspects = np.flatnonzero(seen[half >> np.uint32(8)])
-    return suspects[pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()]

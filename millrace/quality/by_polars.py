@@ -1,0 +1,192 @@
+"""A suite evaluated by polars: the expectations that our suites use, with Great Expectations' outcomes.
+
+An expectation of another type, or with a setting that is not read here, is an error.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from millrace.digests import repeats, row_digests, shared, take
+from millrace.quality.report import SAMPLES, Check, shown
+from millrace.quality.suites import Suite
+from millrace.threads import in_threads
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# The first rows are nearly always enough to see that a column has the few different values it must have.
+FIRST_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one expectation found; `unexpected` and `rows` only where it is about rows."""
+
+    passed: bool
+    samples: list[Any]
+    unexpected: int | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A column as pandas and as polars hold it, numbers in the same memory, and which values are missing."""
+
+    values: "pd.Series[Any]"
+    series: "pl.Series"
+    missing: "pl.Series"
+
+    @classmethod
+    def of(cls, values: "pd.Series[Any]") -> Self:
+        import polars as pl
+
+        plain = values.to_numpy() if values.dtype == np.float64 else values
+        array = pa.array(plain, from_pandas=plain is values)
+        series = pl.Series(pl.from_arrow(array))
+        return cls(values, series, series.is_nan() if series.dtype.is_float() else series.is_null())
+
+    def outcome(self, unexpected: "pl.Series", considered: int, mostly: float) -> Found:
+        """What a rule about single values found, of which `considered` can break it."""
+        count = int(unexpected.sum())
+        passed = considered == 0 or (considered - count) / considered >= mostly
+        rows = unexpected.arg_true().head(SAMPLES).to_numpy()
+        samples = [] if passed else [_plain(value) for value in self.values.iloc[rows].tolist()]
+        return Found(passed, samples, count, len(self.values))
+
+    def known_outcome(self, unexpected: "pl.Series", mostly: float) -> Found:
+        """The same for a rule that says nothing of missing values."""
+        known = len(self.values) - int(self.missing.sum())
+        return self.outcome(unexpected & ~self.missing, known, mostly)
+
+
+def evaluate(table: pd.DataFrame, suite: Suite, name: str) -> list[Check]:
+    """The outcomes of a suite, in its order.
+
+    Raises:
+        RuntimeError: an expectation is not known here, or its column is not there.
+    """
+    for config in suite:
+        if config["type"] not in RULES:
+            raise RuntimeError(f"polars does not know {config['type']} of {name}.")
+        column = config["kwargs"].get("column")
+        if column is not None and column not in table:
+            raise RuntimeError(f"polars could not evaluate {config['type']} on '{column}'.")
+    names = list(table.columns)
+    columns = dict(zip(names, in_threads(lambda name: Cells.of(table[name]), names), strict=True))
+
+    def check(config: dict[str, Any]) -> Check:
+        kwargs = dict(config["kwargs"])
+        column = kwargs.pop("column", None)
+        found = RULES[config["type"]](table if column is None else columns[column], **kwargs)
+        return Check(
+            rule=config["type"],
+            column=column,
+            expected=config["meta"]["expected"],
+            severity=config["severity"],
+            passed=found.passed,
+            unexpected=found.unexpected,
+            rows=found.rows,
+            samples=shown(found.samples),
+        )
+
+    return in_threads(check, suite)
+
+
+def _row_count(table: pd.DataFrame, min_value: int) -> Found:
+    return _observed(len(table) >= min_value, len(table))
+
+
+def _columns_match(table: pd.DataFrame, column_set: list[str]) -> Found:
+    return _observed(set(table.columns) == set(column_set), sorted(table.columns))
+
+
+def _compound_unique(table: pd.DataFrame, column_list: list[str]) -> Found:
+    rows = pd.DataFrame({name: table[name] for name in column_list}, copy=False)
+    repeated = repeats(rows, shared(row_digests(rows)), keep=False)
+    # A row of nothing but missing values is like no other.
+    repeated = repeated[take(rows, repeated).notna().any(axis=1).to_numpy()]
+    samples = take(rows, repeated[:SAMPLES]).to_dict("records")
+    plain = [{name: _plain(value) for name, value in row.items()} for row in samples]
+    return Found(not len(repeated), plain, len(repeated), len(table))
+
+
+def _null(cells: Cells, mostly: float = 1) -> Found:
+    return cells.outcome(~cells.missing, len(cells.values), mostly)
+
+
+def _not_null(cells: Cells, mostly: float = 1) -> Found:
+    return cells.outcome(cells.missing, len(cells.values), mostly)
+
+
+def _between(cells: Cells, min_value: float, max_value: float) -> Found:
+    inside = (cells.series >= min_value) & (cells.series <= max_value)
+    return cells.known_outcome(~inside, 1)
+
+
+def _in_set(cells: Cells, value_set: list[str]) -> Found:
+    import polars as pl
+
+    if cells.series.dtype != pl.String:
+        return cells.known_outcome(pl.repeat(True, len(cells.values), eager=True), 1)
+    return cells.known_outcome(~cells.series.is_in(value_set), 1)
+
+
+def _unique(cells: Cells) -> Found:
+    return cells.known_outcome(cells.series.is_duplicated(), 1)
+
+
+def _distinct(cells: Cells, min_value: int) -> Found:
+    head, known = cells.series.head(FIRST_ROWS), ~cells.missing.head(FIRST_ROWS)
+    found = head.filter(known).n_unique()
+    if found < min_value:
+        found = cells.series.filter(~cells.missing).n_unique()
+    return _observed(found >= min_value, found)
+
+
+def _maximum(cells: Cells, max_value: float) -> Found:
+    largest: Any = cells.series.filter(~cells.missing).max()
+    return _observed(largest is not None and largest <= max_value, largest)
+
+
+def _of_type(cells: Cells, type_: str) -> Found:
+    wanted = (np.dtype(type_).type, *((str,) if type_ == "str" else ()))
+    found = cells.values.dtype.type
+    if found is not np.object_:
+        return _observed(found in wanted, found.__name__)
+    import polars as pl
+
+    # Objects can be of any type each.
+    other = cells.values.map(lambda value: not isinstance(value, wanted)).to_numpy(dtype=bool)
+    known = cells.values.notna().to_numpy()
+    return cells.outcome(pl.Series(other & known), int(known.sum()), 1)
+
+
+def _observed(passed: bool, value: Any) -> Found:
+    return Found(passed, [] if passed else [value])
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if pd.isna(value):
+        return None
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value
+
+
+RULES: dict[str, Callable[..., Found]] = {
+    "expect_column_max_to_be_between": _maximum,
+    "expect_column_unique_value_count_to_be_between": _distinct,
+    "expect_column_values_to_be_between": _between,
+    "expect_column_values_to_be_in_set": _in_set,
+    "expect_column_values_to_be_null": _null,
+    "expect_column_values_to_be_of_type": _of_type,
+    "expect_column_values_to_be_unique": _unique,
+    "expect_column_values_to_not_be_null": _not_null,
+    "expect_compound_columns_to_be_unique": _compound_unique,
+    "expect_table_columns_to_match_set": _columns_match,
+    "expect_table_row_count_to_be_between": _row_count,
+}
