@@ -8,7 +8,7 @@ from a CSV file, where it is text, as from a Parquet file, where it has a type.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,8 @@ TEXT_ALIKE = (pa.types.is_null, pa.types.is_binary, pa.types.is_large_binary, pa
 BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True} | {
     "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False
 }  # fmt: skip
+# Positions of rows, and what is wrong with all of them, or with each.
+Faults: TypeAlias = tuple[NDArray[np.int64], str | NDArray[np.object_]]
 
 
 def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
@@ -40,20 +42,17 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     _check_names(raw.column_names, problem, origin)
     if raw.num_rows == 0:
         raise UserError(f"{origin}: has a header but no rows.")
-    columns = [(raw.column(name), name, column) for name, column in problem.columns.items()]
-    try:
-        typed = in_threads(lambda parts: _typed(*parts), columns)
-    except _NotText as error:
-        raise UserError(f"{origin}: the column '{error}' holds bytes that are not UTF-8 text.") from None
-    table: dict[str, Any] = {name: values for (_, name, _), (values, _) in zip(columns, typed, strict=True)}
-    unreadable = joined(part for _, part in typed if part is not None)
+    names = list(problem.columns)
+    typed = in_threads(lambda name: _typed(raw.column(name), name, problem.columns[name], origin), names)
+    table: dict[str, Any] = {name: values for name, (values, _) in zip(names, typed, strict=True)}
+    unreadable = joined(faults for _, faults in typed if faults is not None)
     table[UNREADABLE] = _sparse(unreadable, raw.num_rows)
     # Each column stays where it is; one block of all numbers would need as much memory once more.
     return pd.DataFrame(table, copy=False)
 
 
-def joined(parts: Iterable[tuple[NDArray[np.int64], Any]]) -> "pd.Series[str]":
-    """What is said of rows, each given with its position, as one sentence a row: by position, in its order."""
+def joined(parts: Iterable[Faults]) -> "pd.Series[str]":
+    """What is wrong with each row, as one text a row, by position."""
     told = [(rows, words) for rows, words in parts if len(rows)]
     faulty = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in told)]))
     text = np.full(len(faulty), "", dtype=object)
@@ -72,18 +71,14 @@ def _sparse(text: "pd.Series[str]", rows: int) -> "pd.Series[Any]":
     return pd.Series(pd.array(filled, dtype=pd.ArrowDtype(kind)))
 
 
-class _NotText(Exception):
-    """The named column holds bytes that are not UTF-8."""
-
-
 def _typed(
-    given: pa.ChunkedArray, name: str, column: Column
-) -> tuple["pd.Series[Any]", tuple[NDArray[np.int64], Any] | None]:
-    """The column's values; and the rows whose cell is there but cannot be read, each with a sentence."""
+    given: pa.ChunkedArray, name: str, column: Column, origin: str
+) -> tuple["pd.Series[Any]", Faults | None]:
+    """The column's values, and the rows whose cell is there but cannot be read."""
     try:
         given = _plain(given, column)
     except pa.ArrowInvalid:
-        raise _NotText(name) from None
+        raise UserError(f"{origin}: the column '{name}' holds bytes that are not UTF-8 text.") from None
     values = _cast_column(given, column)
     if column.type == "number" and _is_number(given.type):
         return values, None
@@ -195,7 +190,7 @@ def _as_text(given: pa.ChunkedArray | pa.Array) -> "pd.Series[Any]":
     if pa.types.is_integer(given.type):
         # Past 2**53 pandas would round integers beside a null.
         given = given.cast(pa.string())
-    values = given.to_pandas().astype(object)
+    values: pd.Series[Any] = given.to_pandas().astype(object)
     if _is_text(given.type):
         return values
     write = _whole if pa.types.is_floating(given.type) else str

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from millrace.casting import UNREADABLE, joined
+from millrace.casting import UNREADABLE, Faults, joined
 from millrace.contract import LARGEST, NUMERIC, Column, Problem, Strict
 from millrace.digests import Positions, repeats, row_digests, shared, take
 from millrace.errors import UserError
@@ -77,7 +77,7 @@ def row_faults(bronze: pd.DataFrame, problem: Problem, alike: Positions) -> "pd.
     """
     unreadable = np.flatnonzero(bronze[UNREADABLE].notna())
     told = bronze[UNREADABLE].iloc[unreadable].astype(object)
-    parts = [(unreadable, told.to_numpy())]
+    parts: list[Faults] = [(unreadable, told.to_numpy())]
     columns = list(problem.columns.items())
     found = in_threads(lambda column: _column_faults(bronze[column[0]], column[1]), columns)
     for (name, _), faults in zip(columns, found, strict=True):

@@ -6,7 +6,7 @@ file was cut into row groups, nor on the version of a library.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,21 +25,14 @@ LONG_TEXT = 512
 # The first n bytes of a little-endian word.
 FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)
 
-Positions = NDArray[np.int64]
-Cells = NDArray[np.float64] | NDArray[np.int64] | pa.LargeStringArray
+Positions: TypeAlias = NDArray[np.int64]
 
 
 def table_digest(table: pd.DataFrame) -> str:
-    """sha256 of a table's names, types and values, from the sha256 of each column's blocks of rows."""
-    columns = [_cells(table[name]) for name in table.columns]
-    blocks = [(cells, start) for cells in columns for start in range(0, len(table), BLOCK)]
-    digests = in_threads(_block_digest, blocks)
-    digest = hashlib.sha256()
-    each = len(digests) // max(len(columns), 1)
-    for position, name in enumerate(table.columns):
-        kind = "text" if isinstance(columns[position], pa.Array) else str(table[name].dtype)
-        digest.update(f"{name}\0{kind}\0{len(table)}\0".encode())
-        digest.update(b"".join(digests[position * each : (position + 1) * each]))
+    """sha256 of a table's names, types and row digests."""
+    kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
+    digest = hashlib.sha256("".join(kinds).encode())
+    digest.update(row_digests(table).data)
     return digest.hexdigest()
 
 
@@ -53,9 +46,11 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
 
     def fill(start: int) -> None:
         block = digests[start : start + BLOCK]
+        # Made once a block: to allocate would take longer than to compute.
+        spare = np.empty(len(block), dtype=np.uint64)
         for cells in columns:
             part = cells[start : start + BLOCK]
-            _fold(block, _text_hashes(part) if isinstance(part, pa.Array) else _bits(part))
+            _fold(block, _text_hashes(part) if isinstance(part, pa.Array) else _bits(part, spare), spare)
         block[:] = mix(block)
 
     in_threads(fill, range(0, len(table), BLOCK))
@@ -65,18 +60,28 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
 def shared(digests: NDArray[np.uint64]) -> Positions:
     """The positions of the digests that are there more than once, rising."""
     # Half of each digest is quicker to sort, and rules out nearly all.
-    half = (digests >> HALF).astype(np.uint32)
+    half = digests.view(np.uint32)[1::2]
     in_order = np.sort(half)
-    again = in_order[1:][in_order[1:] == in_order[:-1]]
     seen = np.zeros(2**24, dtype=np.bool_)
-    seen[again >> np.uint32(8)] = True
-    suspects = np.flatnonzero(seen[half >> np.uint32(8)])
-    return suspects[pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()]
+
+    def mark(start: int) -> None:
+        block = in_order[start : start + BLOCK + 1]
+        seen[block[1:][block[1:] == block[:-1]] >> np.uint32(8)] = True
+
+    def find(start: int) -> Positions:
+        return start + np.flatnonzero(seen[half[start : start + BLOCK] >> np.uint32(8)])
+
+    starts = range(0, len(digests), BLOCK)
+    in_threads(mark, starts)
+    suspects = np.concatenate([np.empty(0, dtype=np.int64), *in_threads(find, starts)])
+    really: NDArray[np.bool_] = pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()
+    return suspects[really]
 
 
 def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] = "first") -> Positions:
     """Those of `rows` whose values an earlier one of them has too, or with `keep=False` any other one."""
-    return rows[take(table, rows).duplicated(keep=keep).to_numpy()]
+    repeated: NDArray[np.bool_] = take(table, rows).duplicated(keep=keep).to_numpy()
+    return rows[repeated]
 
 
 def take(table: pd.DataFrame, rows: Positions) -> pd.DataFrame:
@@ -104,16 +109,21 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cells(column: "pd.Series[Any]") -> Cells:
-    """A column as one of three kinds, without a copy where it can be."""
+def _cells(column: "pd.Series[Any]") -> NDArray[Any] | pa.LargeStringArray:
+    """A column as float64, int64 or text, without a copy where it can be."""
     kind = column.dtype
     if isinstance(kind, pd.BooleanDtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    if not isinstance(kind, np.dtype) or kind == object:
+    if _kind(column) == "text":
         return _text(column)
     if kind.kind == "M":
         return column.to_numpy(dtype="datetime64[us]").view(np.int64)
     return column.to_numpy(dtype=np.float64 if kind.kind == "f" else np.int64)
+
+
+def _kind(column: "pd.Series[Any]") -> str:
+    plain = isinstance(column.dtype, np.dtype) and column.dtype.kind != "O"
+    return str(column.dtype) if plain or isinstance(column.dtype, pd.BooleanDtype) else "text"
 
 
 def _text(column: "pd.Series[Any]") -> pa.LargeStringArray:
@@ -123,12 +133,14 @@ def _text(column: "pd.Series[Any]") -> pa.LargeStringArray:
     return text.cast(pa.large_string())
 
 
-def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
-    """The bits of numbers; equal numbers have equal bits: no minus zero, and one NaN of the many there are."""
-    if values.dtype == np.float64:
-        values = values + 0.0
-        np.copyto(values, np.nan, where=np.isnan(values))
-    return np.ascontiguousarray(values).view(np.uint64)
+def _bits(values: NDArray[Any], spare: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The bits of numbers, in `spare`. Equal numbers have equal bits: no minus zero, one NaN of the many."""
+    if values.dtype != np.float64:
+        return values.view(np.uint64)
+    numbers = spare.view(np.float64)
+    np.add(values, 0.0, out=numbers)
+    np.copyto(numbers, np.nan, where=np.isnan(numbers))
+    return spare
 
 
 def _lengths(text: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
@@ -140,24 +152,15 @@ def _lengths(text: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.i
     return ends[:-1] - ends[0], np.where(nulls, -1, np.diff(ends)), bytes_
 
 
-def _block_digest(block: tuple[Cells, int]) -> bytes:
-    cells, start = block
-    part = cells[start : start + BLOCK]
-    if not isinstance(part, pa.Array):
-        return hashlib.sha256(_bits(part)).digest()
-    digest = hashlib.sha256(_lengths(part)[1])
-    # What lies under a null in memory is no value.
-    digest.update(_lengths(part.drop_null())[2])
-    return digest.digest()
-
-
 def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
-    """A 64-bit hash a value: its length, and each eight bytes folded in, as `row_digests` does with numbers."""
+    """A 64-bit hash a value: its length, -1 for a null, and each eight bytes folded in."""
+    if text.null_count == len(text):
+        return np.full(len(text), -1).view(np.uint64)
     starts, lengths, content = _lengths(text)
     hashes = lengths.astype(np.uint64)
     for row in np.flatnonzero(lengths > LONG_TEXT):
         value = content[starts[row] : starts[row] + lengths[row]]
-        hashes[row] = int.from_bytes(hashlib.sha256(value).digest()[:8], "little")
+        hashes[row] = int.from_bytes(hashlib.sha256(value.data).digest()[:8], "little")
     # Every eight bytes of the content as a word, also those across two of them.
     padded = np.concatenate([content, np.zeros(8, dtype=np.uint8)])
     words = np.ndarray(len(content) + 1, dtype="<u8", buffer=padded, strides=(1,))
@@ -167,12 +170,13 @@ def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
         if not len(rows):
             break
         part = hashes[rows]
-        _fold(part, words[starts[rows] + done] & FIRST_BYTES[np.minimum(lengths[rows] - done, 8)])
+        words_here = words[starts[rows] + done] & FIRST_BYTES[np.minimum(lengths[rows] - done, 8)]
+        _fold(part, words_here, words_here)
         hashes[rows] = part
     return hashes
 
 
-def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64]) -> None:
+def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
     hashes ^= values
     hashes *= FACTOR
-    hashes ^= hashes >> HALF
+    hashes ^= np.right_shift(hashes, HALF, out=spare)

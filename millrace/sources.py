@@ -37,9 +37,11 @@ def read(uri: str, cache: Path) -> Raw:
         return Raw(_read_sample(uri.removeprefix("sample://")), uri)
     if uri.startswith("sklearn://"):
         return Raw(_read_sklearn(uri.removeprefix("sklearn://"), cache), uri)
+    if uri.lower().endswith(".parquet") and Path(uri).is_file():
+        return Raw(_read_parquet(uri, uri), uri)
     content = _fetch(uri)
     if uri.lower().endswith(".parquet"):
-        return Raw(_read_parquet(content, uri), uri)
+        return Raw(_read_parquet(io.BytesIO(content), uri), uri)
     return Raw(_read_csv(content, uri), uri)
 
 
@@ -115,11 +117,11 @@ def _similar(uri: str) -> str:
     return nearest(Path(uri).name, names)
 
 
-def _read_parquet(content: bytes, uri: str) -> pa.Table:
+def _read_parquet(source: str | io.BytesIO, uri: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(io.BytesIO(content))
+        return pq.read_table(source)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri}: is not a readable Parquet file: {_first_line(error)}.") from None
 

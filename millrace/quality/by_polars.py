@@ -5,7 +5,7 @@ An expectation of another type, or with a setting that is not read here, is an e
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -35,20 +35,27 @@ class Found:
 
 @dataclass(frozen=True)
 class Cells:
-    """A column as pandas and as polars hold it, numbers in the same memory, and which values are missing."""
+    """A column."""
 
     values: "pd.Series[Any]"
-    series: "pl.Series"
-    missing: "pl.Series"
 
-    @classmethod
-    def of(cls, values: "pd.Series[Any]") -> Self:
+    @property
+    def series(self) -> "pl.Series":
+        """As polars holds it, numbers in the same memory."""
         import polars as pl
 
-        plain = values.to_numpy() if values.dtype == np.float64 else values
-        array = pa.array(plain, from_pandas=plain is values)
-        series = pl.Series(pl.from_arrow(array))
-        return cls(values, series, series.is_nan() if series.dtype.is_float() else series.is_null())
+        number = self.values.dtype == np.float64
+        array = pa.array(self.values.to_numpy() if number else self.values, from_pandas=not number)
+        return pl.Series(pl.from_arrow(array))
+
+    @property
+    def missing(self) -> "pl.Series":
+        """Which values are missing."""
+        import polars as pl
+
+        if self.values.dtype == np.float64:
+            return self.series.is_nan()
+        return pl.Series(self.values.isna().to_numpy())
 
     def outcome(self, unexpected: "pl.Series", considered: int, mostly: float) -> Found:
         """What a rule about single values found, of which `considered` can break it."""
@@ -60,8 +67,8 @@ class Cells:
 
     def known_outcome(self, unexpected: "pl.Series", mostly: float) -> Found:
         """The same for a rule that says nothing of missing values."""
-        known = len(self.values) - int(self.missing.sum())
-        return self.outcome(unexpected & ~self.missing, known, mostly)
+        known = ~self.missing
+        return self.outcome(unexpected & known, int(known.sum()), mostly)
 
 
 def evaluate(table: pd.DataFrame, suite: Suite, name: str) -> list[Check]:
@@ -76,13 +83,12 @@ def evaluate(table: pd.DataFrame, suite: Suite, name: str) -> list[Check]:
         column = config["kwargs"].get("column")
         if column is not None and column not in table:
             raise RuntimeError(f"polars could not evaluate {config['type']} on '{column}'.")
-    names = list(table.columns)
-    columns = dict(zip(names, in_threads(lambda name: Cells.of(table[name]), names), strict=True))
 
     def check(config: dict[str, Any]) -> Check:
         kwargs = dict(config["kwargs"])
         column = kwargs.pop("column", None)
-        found = RULES[config["type"]](table if column is None else columns[column], **kwargs)
+        subject: Any = table if column is None else table[column]
+        found = RULES[config["type"]](subject if column is None else Cells(subject), **kwargs)
         return Check(
             rule=config["type"],
             column=column,
@@ -124,8 +130,8 @@ def _not_null(cells: Cells, mostly: float = 1) -> Found:
 
 
 def _between(cells: Cells, min_value: float, max_value: float) -> Found:
-    inside = (cells.series >= min_value) & (cells.series <= max_value)
-    return cells.known_outcome(~inside, 1)
+    series = cells.series
+    return cells.known_outcome((series < min_value) | (series > max_value), 1)
 
 
 def _in_set(cells: Cells, value_set: list[str]) -> Found:
@@ -141,8 +147,7 @@ def _unique(cells: Cells) -> Found:
 
 
 def _distinct(cells: Cells, min_value: int) -> Found:
-    head, known = cells.series.head(FIRST_ROWS), ~cells.missing.head(FIRST_ROWS)
-    found = head.filter(known).n_unique()
+    found = cells.values.head(FIRST_ROWS).nunique()
     if found < min_value:
         found = cells.series.filter(~cells.missing).n_unique()
     return _observed(found >= min_value, found)
