@@ -85,7 +85,7 @@ def whole(path: Path) -> None:
     with part("read"):
         raw = read(str(path), path.parent)
     with part("cast"):
-        bronze = cast(raw.table, PROBLEM, raw.origin)
+        bronze = cast(raw.rows, PROBLEM, raw.origin)
     del raw
     with part("digest"):
         table_digest(bronze)
@@ -102,7 +102,7 @@ def checks(engine: quality.Engine) -> Callable[[Path], None]:
     """Both suites by one engine, on the table as it came in: with something to find."""
 
     def run(path: Path) -> None:
-        bronze = cast(read(str(path), path.parent).table, PROBLEM, "table")
+        bronze = cast(read(str(path), path.parent).rows, PROBLEM, "table")
         with part("bronze suite"):
             quality.run_suite(bronze, quality.bronze_suite(PROBLEM, 10, BAD_ROWS_LIMIT), "bronze", engine)
         silver = bronze[list(PROBLEM.columns)]

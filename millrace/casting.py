@@ -8,7 +8,7 @@ from a CSV file, where it is text, as from a Parquet file, where it has a type.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from millrace.contract import NUMERIC, Column, Problem
 from millrace.errors import UserError, nearest
 from millrace.threads import in_threads
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 UNREADABLE = "_unreadable"
 # Text that stands for an empty cell, unless the contract lists it as a category.
@@ -33,22 +36,80 @@ BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": T
 Faults: TypeAlias = tuple[NDArray[np.int64], str | NDArray[np.object_]]
 
 
-def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
+def cast(raw: "pa.Table | Dataset", problem: Problem, origin: str) -> pd.DataFrame:
     """Select and type the contract's columns.
 
+    A data set is read a batch at a time, and never whole beside the table that is made of it.
+
     Raises:
-        UserError: a column is missing or there twice, or there are no rows.
+        UserError: a column is missing or there twice, there are no rows, or they cannot be read.
     """
-    _check_names(raw.column_names, problem, origin)
-    if raw.num_rows == 0:
-        raise UserError(f"{origin}: has a header but no rows.")
+    _check_names(raw.schema.names, problem, origin)
     names = list(problem.columns)
-    typed = in_threads(lambda name: _typed(raw.column(name), name, problem.columns[name], origin), names)
-    table: dict[str, Any] = {name: values for name, (values, _) in zip(names, typed, strict=True)}
-    unreadable = joined(faults for _, faults in typed if faults is not None)
-    table[UNREADABLE] = _sparse(unreadable, raw.num_rows)
-    # Each column stays where it is; one block of all numbers would need as much memory once more.
-    return pd.DataFrame(table, copy=False)
+    try:
+        rows = raw.num_rows if isinstance(raw, pa.Table) else raw.count_rows()
+        if rows == 0:
+            raise UserError(f"{origin}: has a header but no rows.")
+        bronze = _Bronze(problem, origin, rows)
+        for batch in [raw] if isinstance(raw, pa.Table) else raw.to_batches(columns=names):
+            bronze.add(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{origin}: cannot be read: {str(error).splitlines()[0].rstrip('.')}.") from None
+    return bronze.table()
+
+
+class _Bronze:
+    """The typed table as it grows. Numbers are written where they will stay: memory is what takes time."""
+
+    def __init__(self, problem: Problem, origin: str, rows: int) -> None:
+        self.problem, self.origin, self.rows, self.done = problem, origin, rows, 0
+        numeric = [name for name, column in problem.columns.items() if column.type in NUMERIC]
+        self.numbers = {name: np.empty(rows) for name in numeric}
+        self.others: dict[str, list[pd.Series[Any]]] = {name: [] for name in problem.columns}
+        self.faults: list[Faults] = []
+
+    def add(self, batch: pa.Table | pa.RecordBatch) -> None:
+        """Type the next rows."""
+        for lost, what in in_threads(lambda name: self._add_column(name, batch.column(name)), self.others):
+            if len(lost):
+                self.faults.append((self.done + lost, what))
+        self.done += batch.num_rows
+
+    def table(self) -> pd.DataFrame:
+        """The table, once every row is there."""
+        columns: dict[str, Any] = {}
+        for name, parts in self.others.items():
+            columns[name] = (
+                self.numbers[name] if name in self.numbers else pd.concat(parts, ignore_index=True)
+            )
+        columns[UNREADABLE] = _sparse(joined(self.faults), self.rows)
+        # Each column stays where it is; one block of all numbers would need as much memory once more.
+        return pd.DataFrame(columns, copy=False)
+
+    def _add_column(self, name: str, given: pa.ChunkedArray | pa.Array) -> Faults:
+        """Type these cells, and return which of them are there but cannot be read."""
+        column = self.problem.columns[name]
+        try:
+            given = _plain(given if isinstance(given, pa.ChunkedArray) else pa.chunked_array([given]), column)
+        except pa.ArrowInvalid:
+            wrong = f"{self.origin}: the column '{name}' holds bytes that are not UTF-8 text."
+            raise UserError(wrong) from None
+        if column.type in NUMERIC:
+            numbers = self.numbers[name][self.done : self.done + len(given)]
+            _read_numbers(given, column, numbers)
+            if column.type == "number" and _is_number(given.type):
+                return np.empty(0, dtype=np.int64), ""
+            missing = np.isnan(numbers)
+        else:
+            values = _cast_column(given, column)
+            self.others[name].append(values)
+            missing = values.isna().to_numpy()
+        if not missing.any():
+            return np.empty(0, dtype=np.int64), ""
+        there = pc.invert(pc.is_null(given, nan_is_null=True)).to_numpy(zero_copy_only=False)
+        cells = given.filter(pa.array(missing & there)).to_pandas()
+        shown = cells.astype(str).str.slice(0, 40).to_numpy(dtype=object)
+        return np.flatnonzero(missing & there), f"{name}: '" + shown + f"' is not {_article(column.type)}"
 
 
 def joined(parts: Iterable[Faults]) -> "pd.Series[str]":
@@ -71,27 +132,6 @@ def _sparse(text: "pd.Series[str]", rows: int) -> "pd.Series[Any]":
     return pd.Series(pd.array(filled, dtype=pd.ArrowDtype(kind)))
 
 
-def _typed(
-    given: pa.ChunkedArray, name: str, column: Column, origin: str
-) -> tuple["pd.Series[Any]", Faults | None]:
-    """The column's values, and the rows whose cell is there but cannot be read."""
-    try:
-        given = _plain(given, column)
-    except pa.ArrowInvalid:
-        raise UserError(f"{origin}: the column '{name}' holds bytes that are not UTF-8 text.") from None
-    values = _cast_column(given, column)
-    if column.type == "number" and _is_number(given.type):
-        return values, None
-    missing = values.isna().to_numpy()
-    if not missing.any():
-        return values, None
-    there = pc.invert(pc.is_null(given, nan_is_null=True)).to_numpy(zero_copy_only=False)
-    lost = missing & there
-    cells = given.filter(pa.array(lost)).to_pandas()
-    shown = cells.astype(str).str.slice(0, 40).to_numpy(dtype=object)
-    return values, (np.flatnonzero(lost), f"{name}: '" + shown + f"' is not {_article(column.type)}")
-
-
 def _plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The column without dictionary encoding; text stripped, and null where it stands for an empty cell."""
     if pa.types.is_dictionary(given.type):
@@ -106,11 +146,6 @@ def _plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 
 
 def _cast_column(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
-    if column.type in NUMERIC:
-        numbers = _numbers(given)
-        if column.type == "integer":
-            numbers[(numbers != np.trunc(numbers)) & ~np.isinf(numbers)] = np.nan
-        return pd.Series(numbers, copy=False)
     if column.type == "boolean":
         return _mapped(given, lambda text: BOOLEANS.get(text.lower())).astype("boolean")
     if column.type == "datetime":
@@ -142,17 +177,20 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _numbers(given: pa.ChunkedArray) -> NDArray[np.float64]:
+def _read_numbers(given: pa.ChunkedArray, column: Column, numbers: NDArray[np.float64]) -> None:
+    """Write the numbers, NaN where there is none."""
     if not _is_number(given.type) and not _is_text(given.type):
         # A boolean, a date or a list is not a number, though some libraries would make it one.
-        return np.full(len(given), np.nan)
-    numbers, start = np.empty(len(given)), 0
+        numbers.fill(np.nan)
+        return
+    start = 0
     for chunk in given.chunks:
-        part = numbers[start : start + len(chunk)]
         # A minus zero would be another row to the hashes, though the same number.
+        part = numbers[start : start + len(chunk)]
         np.add(_floats(chunk).to_numpy(zero_copy_only=False), 0.0, out=part)
         start += len(chunk)
-    return numbers
+    if column.type == "integer":
+        numbers[(numbers != np.trunc(numbers)) & ~np.isinf(numbers)] = np.nan
 
 
 def _floats(given: pa.Array) -> pa.DoubleArray:

@@ -4,11 +4,14 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from millrace.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 FORMATS = (".csv", ".parquet")
@@ -16,10 +19,15 @@ FORMATS = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class Raw:
-    """A table as it was found, and where."""
+    """A table as it was found, or a data set still to be read, and where."""
 
-    table: pa.Table
+    rows: "pa.Table | Dataset"
     origin: str
+
+    @property
+    def table(self) -> pa.Table:
+        """All of it, in memory."""
+        return self.rows if isinstance(self.rows, pa.Table) else self.rows.to_table()
 
 
 def read(uri: str, cache: Path) -> Raw:
@@ -38,10 +46,10 @@ def read(uri: str, cache: Path) -> Raw:
     if uri.startswith("sklearn://"):
         return Raw(_read_sklearn(uri.removeprefix("sklearn://"), cache), uri)
     if uri.lower().endswith(".parquet") and Path(uri).is_file():
-        return Raw(_read_parquet(uri, uri), uri)
+        return Raw(_open_parquet(uri), uri)
     content = _fetch(uri)
     if uri.lower().endswith(".parquet"):
-        return Raw(_read_parquet(io.BytesIO(content), uri), uri)
+        return Raw(_read_parquet(content, uri), uri)
     return Raw(_read_csv(content, uri), uri)
 
 
@@ -117,11 +125,22 @@ def _similar(uri: str) -> str:
     return nearest(Path(uri).name, names)
 
 
-def _read_parquet(source: str | io.BytesIO, uri: str) -> pa.Table:
+def _read_parquet(content: bytes, uri: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(source)
+        return pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{uri}: is not a readable Parquet file: {_first_line(error)}.") from None
+
+
+def _open_parquet(uri: str) -> "Dataset":
+    from pyarrow import dataset
+
+    if not Path(uri).stat().st_size:
+        raise UserError(f"{uri}: the file is empty; it needs a header line and rows.")
+    try:
+        return dataset.dataset(uri, format="parquet")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{uri}: is not a readable Parquet file: {_first_line(error)}.") from None
 

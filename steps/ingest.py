@@ -18,8 +18,8 @@ from steps.materializers import TableMaterializer
 def ingest(problem: Problem, source: str, cache: str) -> Annotated[pd.DataFrame, "bronze"]:
     """Read the source and give it the contract's columns and types."""
     raw = read(source, Path(cache))
-    bronze = cast(raw.table, problem, raw.origin)
-    ignored = [name for name in raw.table.column_names if name not in problem.columns]
+    bronze = cast(raw.rows, problem, raw.origin)
+    ignored = [name for name in raw.rows.schema.names if name not in problem.columns]
     metadata = {"origin": raw.origin, "rows_read": len(bronze), "ignored_columns": ignored}
     log_metadata(metadata, artifact_name="bronze", infer_artifact=True)
     return bronze
