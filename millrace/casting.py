@@ -23,6 +23,8 @@ from millrace.threads import in_threads
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
+# Batches and files decoded before they are asked for; Arrow's own choice holds most of a table in memory.
+READ_AHEAD = {"batch_readahead": 2, "fragment_readahead": 1}
 UNREADABLE = "_unreadable"
 # Text that stands for an empty cell, unless the contract lists it as a category.
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
@@ -51,7 +53,7 @@ def cast(raw: "pa.Table | Dataset", problem: Problem, origin: str) -> pd.DataFra
         if rows == 0:
             raise UserError(f"{origin}: has a header but no rows.")
         bronze = _Bronze(problem, origin, rows)
-        for batch in [raw] if isinstance(raw, pa.Table) else raw.to_batches(columns=names):
+        for batch in [raw] if isinstance(raw, pa.Table) else raw.to_batches(columns=names, **READ_AHEAD):
             bronze.add(batch)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{origin}: cannot be read: {str(error).splitlines()[0].rstrip('.')}.") from None

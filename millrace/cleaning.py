@@ -9,7 +9,7 @@ import pandas as pd
 
 from millrace.casting import UNREADABLE, Faults, joined
 from millrace.contract import LARGEST, NUMERIC, Column, Problem, Strict
-from millrace.digests import Positions, repeats, row_digests, shared, take
+from millrace.digests import Positions, alike, repeats, take
 from millrace.errors import UserError
 from millrace.threads import in_threads
 
@@ -43,11 +43,11 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     """
     # Not bronze[names], which would copy the table.
     table = pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
-    alike = shared(row_digests(table))
-    reasons = row_faults(bronze, problem, alike)
+    doubtful = alike(table)
+    reasons = row_faults(bronze, problem, doubtful)
     used = np.ones(len(bronze), dtype=np.bool_)
     used[reasons.index] = False
-    repeated = repeats(table, alike[used[alike]])
+    repeated = repeats(table, doubtful[used[doubtful]])
     used[repeated] = False
     silver = take(table, np.flatnonzero(used))
     quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
@@ -70,10 +70,10 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     return Cleaned(silver, quarantine, counts)
 
 
-def row_faults(bronze: pd.DataFrame, problem: Problem, alike: Positions) -> "pd.Series[str]":
+def row_faults(bronze: pd.DataFrame, problem: Problem, doubtful: Positions) -> "pd.Series[str]":
     """What is wrong with rows, as text, by position; only of rows with something wrong.
 
-    `alike` has the positions of all rows that may equal another in the contract's columns.
+    `doubtful` has the positions of all rows that may equal another in the contract's columns.
     """
     unreadable = np.flatnonzero(bronze[UNREADABLE].notna())
     told = bronze[UNREADABLE].iloc[unreadable].astype(object)
@@ -85,15 +85,15 @@ def row_faults(bronze: pd.DataFrame, problem: Problem, alike: Positions) -> "pd.
         known = unreadable[told.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(dtype=np.bool_)]
         parts += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in faults]
     if problem.key:
-        clashing = _clashing(bronze, problem, alike)
+        clashing = _clashing(bronze, problem, doubtful)
         parts.append((clashing, f"{problem.key}: several different rows have this key"))
     return joined(parts)
 
 
-def _clashing(bronze: pd.DataFrame, problem: Problem, alike: Positions) -> Positions:
+def _clashing(bronze: pd.DataFrame, problem: Problem, doubtful: Positions) -> Positions:
     """Rows whose key another row has too, though it is not the same row."""
     table = pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
-    keys = np.delete(bronze[problem.key].to_numpy(), repeats(table, alike))
+    keys = np.delete(bronze[problem.key].to_numpy(), repeats(table, doubtful))
     known = pd.Series(keys).dropna()
     return np.flatnonzero(bronze[problem.key].isin(known[known.duplicated(keep=False)]))
 

@@ -17,6 +17,7 @@ from millrace.threads import in_threads
 
 # Rows at a time: few enough that a block stays in the processor's cache from one operation to the next.
 BLOCK = 2**16
+FIRST_ROWS, TELLING_COLUMNS = 1000, 3
 GOLDEN = 0x9E3779B97F4A7C15
 FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 HALF = np.uint64(32)
@@ -76,6 +77,14 @@ def shared(digests: NDArray[np.uint64]) -> Positions:
     suspects = np.concatenate([np.empty(0, dtype=np.int64), *in_threads(find, starts)])
     really: NDArray[np.bool_] = pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()
     return suspects[really]
+
+
+def alike(table: pd.DataFrame) -> Positions:
+    """The positions of all rows that may equal another one, rising; few others."""
+    # The few columns that differ most tell nearly all rows apart, at a fraction of the cost.
+    telling = table.head(FIRST_ROWS).nunique().nlargest(TELLING_COLUMNS).index
+    suspects = shared(row_digests(pd.DataFrame({name: table[name] for name in telling}, copy=False)))
+    return suspects[shared(row_digests(take(table, suspects)))]
 
 
 def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] = "first") -> Positions:

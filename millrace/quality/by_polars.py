@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from millrace.digests import repeats, row_digests, shared, take
+from millrace.digests import alike, repeats, take
 from millrace.quality.report import SAMPLES, Check, shown
 from millrace.quality.suites import Suite
 from millrace.threads import in_threads
@@ -113,7 +113,7 @@ def _columns_match(table: pd.DataFrame, column_set: list[str]) -> Found:
 
 def _compound_unique(table: pd.DataFrame, column_list: list[str]) -> Found:
     rows = pd.DataFrame({name: table[name] for name in column_list}, copy=False)
-    repeated = repeats(rows, shared(row_digests(rows)), keep=False)
+    repeated = repeats(rows, alike(rows), keep=False)
     # A row of nothing but missing values is like no other.
     repeated = repeated[take(rows, repeated).notna().any(axis=1).to_numpy()]
     samples = take(rows, repeated[:SAMPLES]).to_dict("records")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.digests import BLOCK, file_digest, mix, repeats, row_digests, shared, table_digest
+from millrace.digests import BLOCK, alike, file_digest, mix, repeats, row_digests, shared, table_digest
 from tests.millrace.cases import make_table
 
 
@@ -98,16 +98,24 @@ def test_more_rows_than_a_block_are_digested_alike() -> None:
 @given(st.lists(st.tuples(st.sampled_from([0.0, -0.0, 1.0, float("nan")]), st.sampled_from(["a", None]))))
 def test_repeats_are_what_pandas_calls_duplicated(rows: list[tuple[float, str | None]]) -> None:
     table = pd.DataFrame(rows, columns=["a", "b"]).astype({"a": float, "b": object})
-    alike = shared(row_digests(table))
-    assert repeats(table, alike).tolist() == np.flatnonzero(table.duplicated()).tolist()
-    assert repeats(table, alike, keep=False).tolist() == np.flatnonzero(table.duplicated(keep=False)).tolist()
+    doubtful = alike(table)
+    assert repeats(table, doubtful).tolist() == np.flatnonzero(table.duplicated()).tolist()
+    assert (
+        repeats(table, doubtful, keep=False).tolist() == np.flatnonzero(table.duplicated(keep=False)).tolist()
+    )
+
+
+def test_rows_alike_in_the_telling_columns_only_are_not_doubtful() -> None:
+    table = pd.DataFrame({name: np.arange(6.0) for name in "abc"} | {"d": [0.0, 1.0] * 3})
+    twice = pd.concat([table, table.assign(d=9.0), table.head(1)], ignore_index=True)
+    assert alike(twice).tolist() == [0, 12]
 
 
 def test_rows_that_only_share_their_digest_are_no_repeats() -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 1.0]})
-    alike = shared(np.zeros(3, dtype=np.uint64))
-    assert alike.tolist() == [0, 1, 2]
-    assert repeats(table, alike).tolist() == [2]
+    doubtful = shared(np.zeros(3, dtype=np.uint64))
+    assert doubtful.tolist() == [0, 1, 2]
+    assert repeats(table, doubtful).tolist() == [2]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, unique=True), st.integers())
