@@ -40,7 +40,8 @@ def table_digest(table: pd.DataFrame) -> str:
 def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     """A 64-bit hash a row, from its values alone: [rows].
 
-    Each value is folded into the hash of those before it, in the order of the columns' names.
+    Each value is folded into the hash of those before it, in the order of the columns' names. Equal rows
+    have equal hashes; to draw rows by them, `mix` them first.
     """
     columns = [_cells(table[name]) for name in sorted(table.columns)]
     digests = np.full(len(table), GOLDEN, dtype=np.uint64)
@@ -52,7 +53,6 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
         for cells in columns:
             part = cells[start : start + BLOCK]
             _fold(block, _text_hashes(part) if isinstance(part, pa.Array) else _bits(part, spare), spare)
-        block[:] = mix(block)
 
     in_threads(fill, range(0, len(table), BLOCK))
     return digests
@@ -63,14 +63,15 @@ def shared(digests: NDArray[np.uint64]) -> Positions:
     # Half of each digest is quicker to sort, and rules out nearly all.
     half = digests.view(np.uint32)[1::2]
     in_order = np.sort(half)
-    seen = np.zeros(2**24, dtype=np.bool_)
+    # By their first bits; so small a table stays in the processor's cache.
+    seen = np.zeros(2**22, dtype=np.bool_)
 
     def mark(start: int) -> None:
         block = in_order[start : start + BLOCK + 1]
-        seen[block[1:][block[1:] == block[:-1]] >> np.uint32(8)] = True
+        seen[block[1:][block[1:] == block[:-1]] >> np.uint32(10)] = True
 
     def find(start: int) -> Positions:
-        return start + np.flatnonzero(seen[half[start : start + BLOCK] >> np.uint32(8)])
+        return start + np.flatnonzero(seen[half[start : start + BLOCK] >> np.uint32(10)])
 
     starts = range(0, len(digests), BLOCK)
     in_threads(mark, starts)
