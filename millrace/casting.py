@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
 # Batches and files decoded before they are asked for; Arrow's own choice holds most of a table in memory.
-READ_AHEAD = {"batch_readahead": 2, "fragment_readahead": 1}
+READ_AHEAD = {"batch_readahead": 1, "fragment_readahead": 1}
 UNREADABLE = "_unreadable"
 # Text that stands for an empty cell, unless the contract lists it as a category.
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]

@@ -1,6 +1,7 @@
 """Silver: the rows that keep the contract. The others go to quarantine, each with its reasons."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,8 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     Raises:
         UserError: more than `bad_rows_limit` of the rows break the contract.
     """
-    # Not bronze[names], which would copy the table.
-    table = pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
-    doubtful = alike(table)
-    reasons = row_faults(bronze, problem, doubtful)
+    reasons, doubtful = row_faults(bronze, problem)
+    table = _contract_columns(bronze, problem)
     used = np.ones(len(bronze), dtype=np.bool_)
     used[reasons.index] = False
     repeated = repeats(table, doubtful[used[doubtful]])
@@ -70,32 +69,44 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     return Cleaned(silver, quarantine, counts)
 
 
-def row_faults(bronze: pd.DataFrame, problem: Problem, doubtful: Positions) -> "pd.Series[str]":
-    """What is wrong with rows, as text, by position; only of rows with something wrong.
+def row_faults(bronze: pd.DataFrame, problem: Problem) -> tuple["pd.Series[str]", Positions]:
+    """What is wrong with rows, as text by position, only of rows with something wrong.
 
-    `doubtful` has the positions of all rows that may equal another in the contract's columns.
+    And the positions of all rows that may equal another in the contract's columns.
     """
+    table = _contract_columns(bronze, problem)
+    with ThreadPoolExecutor() as pool:
+        compared = pool.submit(alike, table)
+        faults = _cell_faults(bronze, problem)
+        doubtful = compared.result()
+    if problem.key:
+        faults.append(_key_faults(table, problem.key, doubtful))
+    return joined(faults), doubtful
+
+
+def _contract_columns(bronze: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    # bronze[names] would copy them.
+    return pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
+
+
+def _cell_faults(bronze: pd.DataFrame, problem: Problem) -> list[Faults]:
     unreadable = np.flatnonzero(bronze[UNREADABLE].notna())
     told = bronze[UNREADABLE].iloc[unreadable].astype(object)
-    parts: list[Faults] = [(unreadable, told.to_numpy())]
-    columns = list(problem.columns.items())
-    found = in_threads(lambda column: _column_faults(bronze[column[0]], column[1]), columns)
-    for (name, _), faults in zip(columns, found, strict=True):
+    faults: list[Faults] = [(unreadable, told.to_numpy())]
+    names = list(problem.columns)
+    found = in_threads(lambda name: _column_faults(bronze[name], problem.columns[name]), names)
+    for name, broken in zip(names, found, strict=True):
         # A cell that could not be read is null because of that; one reason is enough.
         known = unreadable[told.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(dtype=np.bool_)]
-        parts += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in faults]
-    if problem.key:
-        clashing = _clashing(bronze, problem, doubtful)
-        parts.append((clashing, f"{problem.key}: several different rows have this key"))
-    return joined(parts)
+        faults += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in broken]
+    return faults
 
 
-def _clashing(bronze: pd.DataFrame, problem: Problem, doubtful: Positions) -> Positions:
+def _key_faults(table: pd.DataFrame, key: str, doubtful: Positions) -> Faults:
     """Rows whose key another row has too, though it is not the same row."""
-    table = pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
-    keys = np.delete(bronze[problem.key].to_numpy(), repeats(table, doubtful))
-    known = pd.Series(keys).dropna()
-    return np.flatnonzero(bronze[problem.key].isin(known[known.duplicated(keep=False)]))
+    keys = pd.Series(np.delete(table[key].to_numpy(), repeats(table, doubtful))).dropna()
+    clashing = np.flatnonzero(table[key].isin(keys[keys.duplicated()]))
+    return clashing, f"{key}: several different rows have this key"
 
 
 def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Positions, str]]:
