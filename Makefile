@@ -60,6 +60,7 @@ format: .venv/.dev ## put the code in the project's format
 .PHONY: bench
 bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/pipeline_overhead.py
+	@$(RUN) benchmarks/quality.py
 
 .PHONY: lock
 lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/

@@ -6,24 +6,31 @@ column `_unreadable` says so for its row, so that nothing is lost in silence. A 
 from a CSV file, where it is text, as from a Parquet file, where it has a type.
 """
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from millrace.contract import NUMERIC, Column, Problem
 from millrace.errors import UserError, nearest
+from millrace.threads import in_threads
 
 UNREADABLE = "_unreadable"
 # Text that stands for an empty cell, unless the contract lists it as a category.
 NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+# What Arrow reads as a number; the nearest float, as Python reads it too.
+NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
 TEXT_ALIKE = (pa.types.is_null, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string_view)
 BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True, "1.0": True} | {
     "false": False, "f": False, "no": False, "n": False, "0": False, "0.0": False
 }  # fmt: skip
+# Positions of rows, and what is wrong with all of them, or with each.
+Faults: TypeAlias = tuple[NDArray[np.int64], str | NDArray[np.object_]]
 
 
 def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
@@ -35,22 +42,56 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     _check_names(raw.column_names, problem, origin)
     if raw.num_rows == 0:
         raise UserError(f"{origin}: has a header but no rows.")
-    typed: dict[str, Any] = {}
-    unreadable = pd.Series([""] * raw.num_rows, dtype=object)
-    for name, column in problem.columns.items():
-        try:
-            given = plain(raw.column(name), column)
-        except pa.ArrowInvalid:
-            raise UserError(f"{origin}: the column '{name}' holds bytes that are not UTF-8 text.") from None
-        typed[name] = cast_column(given, column)
-        there = pc.is_null(given, nan_is_null=True).to_numpy(zero_copy_only=False) == 0
-        lost = there & typed[name].isna().to_numpy()
-        if lost.any():
-            cells = given.filter(pa.array(lost)).to_pandas()
-            shown = cells.astype(str).str.slice(0, 40).to_numpy(dtype=object)
-            unreadable[lost] += f"{name}: '" + shown + f"' is not {_article(column.type)}; "
-    typed[UNREADABLE] = unreadable.str.removesuffix("; ").replace("", None)
-    return pd.DataFrame(typed)
+
+    def read(name: str) -> tuple["pd.Series[Any]", Faults]:
+        return _read_column(raw.column(name), name, problem.columns[name], origin)
+
+    found = in_threads(read, problem.columns)
+    columns: dict[str, Any] = {name: values for name, (values, _) in zip(problem.columns, found, strict=True)}
+    columns[UNREADABLE] = _sparse(joined(faults for _, faults in found), raw.num_rows)
+    # Each column stays where it is; one block of all numbers would need as much memory once more.
+    return pd.DataFrame(columns, copy=False)
+
+
+def _read_column(
+    given: pa.ChunkedArray, name: str, column: Column, origin: str
+) -> tuple["pd.Series[Any]", Faults]:
+    """A column's values, and which cells are there but cannot be read."""
+    try:
+        given = plain(given, column)
+    except pa.ArrowInvalid:
+        raise UserError(f"{origin}: the column '{name}' holds bytes that are not UTF-8 text.") from None
+    values = cast_column(given, column)
+    none = np.empty(0, dtype=np.int64), ""
+    if column.type == "number" and _is_number(given.type):
+        return values, none
+    missing = values.isna().to_numpy()
+    if not missing.any():
+        return values, none
+    lost = missing & pc.invert(pc.is_null(given, nan_is_null=True)).to_numpy(zero_copy_only=False)
+    cells = given.filter(pa.array(lost)).to_pandas()
+    shown = cells.astype(str).str.slice(0, 40).to_numpy(dtype=object)
+    return values, (np.flatnonzero(lost), f"{name}: '" + shown + f"' is not {_article(column.type)}")
+
+
+def joined(parts: Iterable[Faults]) -> "pd.Series[str]":
+    """What is wrong with each row, as one text a row, by position."""
+    told = [(rows, words) for rows, words in parts if len(rows)]
+    faulty = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(rows for rows, _ in told)]))
+    text = np.full(len(faulty), "", dtype=object)
+    for rows, words in told:
+        at = np.searchsorted(faulty, rows)
+        text[at] = text[at] + np.where(text[at] == "", "", "; ") + words
+    return pd.Series(text, index=faulty, dtype=object)
+
+
+def _sparse(text: "pd.Series[str]", rows: int) -> "pd.Series[Any]":
+    """Text for a few of the rows; Arrow's, because millions of None cost a second and 80 bytes a row."""
+    mask = np.zeros(rows, dtype=np.bool_)
+    mask[text.index] = True
+    kind = pa.large_string()
+    filled = pc.replace_with_mask(pa.nulls(rows, kind), pa.array(mask), pa.array(text, kind))
+    return pd.Series(pd.array(filled, dtype=pd.ArrowDtype(kind)))
 
 
 def plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
@@ -69,42 +110,59 @@ def plain(given: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 def cast_column(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
     """What `plain` returned as the contract's type; null where a cell cannot be read so."""
     if column.type in NUMERIC:
-        # A minus zero would be another row to the hashes, though the same number.
-        numbers = _numbers(given) + 0.0
-        return numbers.where((numbers % 1 == 0) | np.isinf(numbers)) if column.type == "integer" else numbers
+        return _numbers(given, column)
     if column.type == "boolean":
-        lowered = _as_text(given).map(str.lower, na_action="ignore")
-        return lowered.map(BOOLEANS).astype("boolean")
+        return _mapped(given, lambda text: BOOLEANS.get(text.lower())).astype("boolean")
     if column.type == "datetime":
         return _moments(given)
-    text = _as_text(given)
     if column.type == "id":
-        return text
-    # A null elsewhere in a column makes some programs write the category "1" as "1.0".
-    whole = text.str.removesuffix(".0")
-    known = text.isin(column.categories) | ~whole.isin(column.categories)
-    return text.where(known, whole)
+        return _as_text(given)
+    return _mapped(given, lambda text: _category(text, column))
 
 
-def _numbers(given: pa.ChunkedArray) -> "pd.Series[Any]":
-    kind = given.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return pd.Series(given.cast(pa.float64(), safe=False).to_numpy())
-    if not _is_text(kind):
-        # A boolean, a date or a list is not a number, though some libraries would make it one.
-        return pd.Series(np.nan, index=range(len(given)))
+def _category(text: str, column: Column) -> str:
+    """A null elsewhere in a column makes some programs write the category "1" as "1.0"."""
+    whole = text.removesuffix(".0")
+    return whole if text not in column.categories and whole in column.categories else text
+
+
+def _mapped(given: pa.ChunkedArray, read: Callable[[str], Any]) -> "pd.Series[Any]":
+    """Each value's text as `read` reads it, each different value once."""
+    if pa.types.is_nested(given.type):
+        return _as_text(given).map(read, na_action="ignore").astype(object)
+    encoded = given.combine_chunks().dictionary_encode()
+    known = [None if text is None else read(text) for text in _as_text(encoded.dictionary)]
+    # The last stands for a null.
+    meanings = np.array([*known, None], dtype=object)
+    codes = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
+    return pd.Series(meanings[codes], dtype=object)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _numbers(given: pa.ChunkedArray, column: Column) -> "pd.Series[Any]":
+    numbers = np.full(len(given), np.nan)
+    # A boolean, a date or a list is not a number, though some libraries would make it one.
+    start = 0
+    for chunk in given.chunks if _is_number(given.type) or _is_text(given.type) else ():
+        # A minus zero would be another row to the hashes, though the same number.
+        part = numbers[start : start + len(chunk)]
+        np.add(_floats(chunk).to_numpy(zero_copy_only=False), 0.0, out=part)
+        start += len(chunk)
+    if column.type == "integer":
+        numbers[(numbers != np.trunc(numbers)) & ~np.isinf(numbers)] = np.nan
+    return pd.Series(numbers, copy=False)
+
+
+def _floats(given: pa.Array) -> pa.DoubleArray:
+    """Numbers, or the text of numbers, as floats; null where the text is none."""
     try:
-        return pd.Series(given.cast(pa.float64()).to_numpy())
+        return given.cast(pa.float64(), safe=False)
     except pa.ArrowInvalid:
-        return pd.Series([_number(text) for text in given.to_pylist()], dtype=np.float64)
-
-
-def _number(text: str | None) -> float:
-    """The nearest float, as Arrow reads it too; NaN if it is no number."""
-    try:
-        return float(text) if text and text.isascii() and "_" not in text else np.nan
-    except ValueError:
-        return np.nan
+        readable = pc.match_substring_regex(given, NUMBER)
+        return pc.if_else(readable, given, pa.scalar(None, given.type)).cast(pa.float64())
 
 
 def _moments(given: pa.ChunkedArray) -> "pd.Series[Any]":
@@ -128,12 +186,14 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
-def _as_text(given: pa.ChunkedArray) -> "pd.Series[Any]":
+def _as_text(given: pa.ChunkedArray | pa.Array) -> "pd.Series[Any]":
     """Text as it is; whole numbers without the `.0` that a null elsewhere in the column gives them."""
     if pa.types.is_integer(given.type):
         # Past 2**53 pandas would round integers beside a null.
         given = given.cast(pa.string())
-    values = given.to_pandas().astype(object)
+    values: pd.Series[Any] = given.to_pandas().astype(object)
+    if _is_text(given.type):
+        return values
     write = _whole if pa.types.is_floating(given.type) else str
     text: pd.Series[Any] = values.map(write, na_action="ignore").astype(object)
     return text.where(values.notna(), None)

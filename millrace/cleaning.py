@@ -1,16 +1,18 @@
 """Silver: the rows that keep the contract. The others go to quarantine, each with its reasons."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from millrace.casting import UNREADABLE
+from millrace.casting import UNREADABLE, Faults, joined
 from millrace.contract import LARGEST, NUMERIC, Column, Problem, Strict
+from millrace.digests import Positions, alike, repeats, take
 from millrace.errors import UserError
+from millrace.threads import in_threads
 
 REASON = "_reason"
 TOO_LARGE = {"integer": "too large to be exact", "number": "too large to compute with"}
@@ -40,17 +42,19 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     Raises:
         UserError: more than `bad_rows_limit` of the rows break the contract.
     """
-    reasons = row_faults(bronze, problem)
-    good = (reasons == "").to_numpy()
-    kept = bronze.loc[good, list(problem.columns)]
-    repeated = kept.duplicated().to_numpy()
-    silver = kept[~repeated].reset_index(drop=True)
-    quarantine = bronze[~good].assign(**{REASON: reasons[~good]}).reset_index(drop=True)
+    reasons, doubtful = row_faults(bronze, problem)
+    table = _contract_columns(bronze, problem)
+    used = np.ones(len(bronze), dtype=np.bool_)
+    used[reasons.index] = False
+    repeated = repeats(table, doubtful[used[doubtful]])
+    used[repeated] = False
+    silver = take(table, np.flatnonzero(used))
+    quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
     counts = RowCounts(
         read=len(bronze),
         used=len(silver),
         quarantined=len(quarantine),
-        duplicates=int(repeated.sum()),
+        duplicates=len(repeated),
     )
     if counts.read != counts.used + counts.quarantined + counts.duplicates:
         raise RuntimeError(f"Rows were lost in cleaning: {counts}.")
@@ -65,40 +69,69 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     return Cleaned(silver, quarantine, counts)
 
 
-def row_faults(bronze: pd.DataFrame, problem: Problem) -> "pd.Series[str]":
-    """What is wrong with each row, as text; empty where nothing is."""
-    faults = bronze[UNREADABLE].fillna("").astype(object)
-    for name, column in problem.columns.items():
-        # A cell that could not be read is null because of that; one reason is enough.
-        told = faults.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy()
-        for broken, what in _column_faults(bronze[name], column):
-            _add(faults, broken & ~told, f"{name}: {what}")
+def row_faults(bronze: pd.DataFrame, problem: Problem) -> tuple["pd.Series[str]", Positions]:
+    """What is wrong with rows, as text by position, only of rows with something wrong.
+
+    And the positions of all rows that may equal another in the contract's columns.
+    """
+    table = _contract_columns(bronze, problem)
+    with ThreadPoolExecutor() as pool:
+        compared = pool.submit(alike, table)
+        faults = _cell_faults(bronze, problem)
+        doubtful = compared.result()
     if problem.key:
-        keys = bronze[[*problem.columns]].drop_duplicates()[problem.key].dropna()
-        clashing = bronze[problem.key].isin(keys[keys.duplicated(keep=False)]).to_numpy()
-        _add(faults, clashing, f"{problem.key}: several different rows have this key")
+        faults.append(_key_faults(table, problem.key, doubtful))
+    return joined(faults), doubtful
+
+
+def _contract_columns(bronze: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    # bronze[names] would copy them.
+    return pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
+
+
+def _cell_faults(bronze: pd.DataFrame, problem: Problem) -> list[Faults]:
+    unreadable = np.flatnonzero(bronze[UNREADABLE].notna())
+    told = bronze[UNREADABLE].iloc[unreadable].astype(object)
+    faults: list[Faults] = [(unreadable, told.to_numpy())]
+    names = list(problem.columns)
+    found = in_threads(lambda name: _column_faults(bronze[name], problem.columns[name]), names)
+    for name, broken in zip(names, found, strict=True):
+        # A cell that could not be read is null because of that; one reason is enough.
+        known = unreadable[told.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(dtype=np.bool_)]
+        faults += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in broken]
     return faults
 
 
-def _add(faults: "pd.Series[str]", rows: NDArray[np.bool_], what: str) -> None:
-    faults[rows] = faults[rows] + np.where(faults[rows] == "", "", "; ") + what
+def _key_faults(table: pd.DataFrame, key: str, doubtful: Positions) -> Faults:
+    """Rows whose key another row has too, though it is not the same row."""
+    keys = pd.Series(np.delete(table[key].to_numpy(), repeats(table, doubtful))).dropna()
+    clashing = np.flatnonzero(table[key].isin(keys[keys.duplicated()]))
+    return clashing, f"{key}: several different rows have this key"
 
 
-def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[NDArray[np.bool_], str]]:
-    missing = values.isna().to_numpy()
-    faults = [] if column.nullable else [(missing, "missing")]
-    if column.type in NUMERIC:
-        numbers = values.to_numpy(dtype=np.float64)
-        infinite = np.isinf(numbers)
-        faults.append((infinite, "infinite"))
-        too_large = (np.abs(numbers) > LARGEST[column.type]) & ~infinite
-        faults.append((too_large, TOO_LARGE[column.type]))
-        low, high = column.range or (None, None)
-        if low is not None:
-            faults.append(((numbers < low) & ~infinite, f"below {low:g}"))
-        if high is not None:
-            faults.append(((numbers > high) & ~infinite, f"above {high:g}"))
-    if column.type == "category" and column.unseen == "refuse":
-        unknown = ~values.isin(column.categories).to_numpy() & ~missing
-        faults.append((unknown, "not a known category"))
-    return faults
+def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Positions, str]]:
+    """Rows whose value breaks the contract, and how."""
+    if column.type not in NUMERIC:
+        missing = values.isna().to_numpy()
+        faults = [] if column.nullable else [(missing, "missing")]
+        if column.type == "category" and column.unseen == "refuse":
+            unknown = ~values.isin(column.categories).to_numpy() & ~missing
+            faults.append((unknown, "not a known category"))
+        return [(np.flatnonzero(broken), what) for broken, what in faults]
+    low, high = column.range or (None, None)
+    largest = LARGEST[column.type]
+    least = -largest if low is None else max(low, -largest)
+    most = largest if high is None else min(high, largest)
+    numbers = values.to_numpy(dtype=np.float64)
+    # One look at all rows finds those to look at closely.
+    rows = np.flatnonzero(~((numbers >= least) & (numbers <= most)))
+    numbers = numbers[rows]
+    infinite = np.isinf(numbers)
+    faults = [] if column.nullable else [(np.isnan(numbers), "missing")]
+    faults.append((infinite, "infinite"))
+    faults.append(((np.abs(numbers) > largest) & ~infinite, TOO_LARGE[column.type]))
+    if low is not None:
+        faults.append(((numbers < low) & ~infinite, f"below {low:g}"))
+    if high is not None:
+        faults.append(((numbers > high) & ~infinite, f"above {high:g}"))
+    return [(rows[broken], what) for broken, what in faults]

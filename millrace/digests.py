@@ -1,30 +1,104 @@
-"""Digests of tables and rows: what a run was trained on, and which rows were held out."""
+"""Digests of tables and rows: what a run was trained on, and which rows were held out.
+
+They depend on names, types and values alone: not on the index, on how a table lies in memory, on how a
+file was cut into row groups, nor on the version of a library.
+"""
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from millrace.threads import in_threads
+
+# Rows at a time: few enough that a block stays in the processor's cache from one operation to the next.
+BLOCK = 2**16
+FIRST_ROWS, TELLING_COLUMNS = 1000, 3
+GOLDEN = 0x9E3779B97F4A7C15
+FACTOR = np.uint64(0xBF58476D1CE4E5B9)
+HALF = np.uint64(32)
+# Text is hashed eight bytes at a time, a column at once; longer text one by one.
+LONG_TEXT = 512
+# The first n bytes of a little-endian word.
+FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)
+
+Positions: TypeAlias = NDArray[np.int64]
 
 
 def table_digest(table: pd.DataFrame) -> str:
-    """sha256 of a table's names, types and values; the index and memory layout do not count."""
-    digest = hashlib.sha256()
-    for name in table.columns:
-        column = table[name]
-        digest.update(f"{name}\0{column.dtype}\0{len(column)}\0".encode())
-        digest.update(_column_hashes(column).tobytes())
+    """sha256 of a table's names, types and row digests."""
+    kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
+    digest = hashlib.sha256("".join(kinds).encode())
+    digest.update(row_digests(table).data)
     return digest.hexdigest()
 
 
 def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
-    """A 64-bit hash a row, from its values alone: [rows]."""
-    combined = np.full(len(table), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for name in sorted(table.columns):
-        combined = mix(combined ^ _column_hashes(table[name]))
-    return combined
+    """A 64-bit hash a row, from its values alone: [rows].
+
+    Each value is folded into the hash of those before it, in the order of the columns' names. Equal rows
+    have equal hashes; to draw rows by them, `mix` them first.
+    """
+    columns = [_cells(table[name]) for name in sorted(table.columns)]
+    digests = np.full(len(table), GOLDEN, dtype=np.uint64)
+
+    def fill(start: int) -> None:
+        block = digests[start : start + BLOCK]
+        # Made once a block: to allocate would take longer than to compute.
+        spare = np.empty(len(block), dtype=np.uint64)
+        for cells in columns:
+            part = cells[start : start + BLOCK]
+            _fold(block, _text_hashes(part) if isinstance(part, pa.Array) else _bits(part, spare), spare)
+
+    in_threads(fill, range(0, len(table), BLOCK))
+    return digests
+
+
+def shared(digests: NDArray[np.uint64]) -> Positions:
+    """The positions of the digests that are there more than once, rising."""
+    # Half of each digest is quicker to sort, and rules out nearly all.
+    half = digests.view(np.uint32)[1::2]
+    in_order = np.sort(half)
+    # By their first bits; so small a table stays in the processor's cache.
+    seen = np.zeros(2**22, dtype=np.bool_)
+
+    def mark(start: int) -> None:
+        block = in_order[start : start + BLOCK + 1]
+        seen[block[1:][block[1:] == block[:-1]] >> np.uint32(10)] = True
+
+    def find(start: int) -> Positions:
+        return start + np.flatnonzero(seen[half[start : start + BLOCK] >> np.uint32(10)])
+
+    starts = range(0, len(digests), BLOCK)
+    in_threads(mark, starts)
+    suspects = np.concatenate([np.empty(0, dtype=np.int64), *in_threads(find, starts)])
+    really: NDArray[np.bool_] = pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()
+    return suspects[really]
+
+
+def alike(table: pd.DataFrame) -> Positions:
+    """The positions of all rows that may equal another one, rising; few others."""
+    # The few columns that differ most tell nearly all rows apart, at a fraction of the cost.
+    telling = table.head(FIRST_ROWS).nunique().nlargest(TELLING_COLUMNS).index
+    suspects = shared(row_digests(pd.DataFrame({name: table[name] for name in telling}, copy=False)))
+    return suspects[shared(row_digests(take(table, suspects)))]
+
+
+def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] = "first") -> Positions:
+    """Those of `rows` whose values an earlier one of them has too, or with `keep=False` any other one."""
+    repeated: NDArray[np.bool_] = take(table, rows).duplicated(keep=keep).to_numpy()
+    return rows[repeated]
+
+
+def take(table: pd.DataFrame, rows: Positions) -> pd.DataFrame:
+    """The rows at these positions, with an index of their own."""
+    names = list(table.columns)
+    columns = in_threads(lambda name: table[name].array.take(rows), names)
+    return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
 
 
 def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
@@ -33,8 +107,8 @@ def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
     The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, doi:10.1145/2714064.2660195).
     """
     with np.errstate(over="ignore"):
-        z = values + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = values + np.uint64((seed + 1) * GOLDEN % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * FACTOR
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
 
@@ -45,9 +119,74 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _column_hashes(column: "pd.Series[Any]") -> NDArray[np.uint64]:
-    if column.dtype == np.float64:
-        # Equal numbers have equal hashes: no minus zero, and one NaN of the many there are.
-        column = (column + 0.0).where(column.notna())
-    hashes = pd.util.hash_pandas_object(column, index=False)
-    return np.asarray(hashes, dtype=np.uint64)
+def _cells(column: "pd.Series[Any]") -> NDArray[Any] | pa.LargeStringArray:
+    """A column as float64, int64 or text, without a copy where it can be."""
+    kind = column.dtype
+    if isinstance(kind, pd.BooleanDtype):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if _kind(column) == "text":
+        return _text(column)
+    if kind.kind == "M":
+        return column.to_numpy(dtype="datetime64[us]").view(np.int64)
+    return column.to_numpy(dtype=np.float64 if kind.kind == "f" else np.int64)
+
+
+def _kind(column: "pd.Series[Any]") -> str:
+    plain = isinstance(column.dtype, np.dtype) and column.dtype.kind != "O"
+    return str(column.dtype) if plain or isinstance(column.dtype, pd.BooleanDtype) else "text"
+
+
+def _text(column: "pd.Series[Any]") -> pa.LargeStringArray:
+    text = pa.array(column, pa.large_string() if column.dtype == object else None, from_pandas=True)
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    return text.cast(pa.large_string())
+
+
+def _bits(values: NDArray[Any], spare: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The bits of numbers, in `spare`. Equal numbers have equal bits: no minus zero, one NaN of the many."""
+    if values.dtype != np.float64:
+        return values.view(np.uint64)
+    numbers = spare.view(np.float64)
+    np.add(values, 0.0, out=numbers)
+    np.copyto(numbers, np.nan, where=np.isnan(numbers))
+    return spare
+
+
+def _lengths(text: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Where each value begins, how many bytes it has, -1 for a null, and the bytes of all."""
+    _, offsets, content = text.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+    bytes_ = np.frombuffer(content or b"", dtype=np.uint8)[ends[0] : ends[-1]]
+    nulls = text.is_null().to_numpy(zero_copy_only=False)
+    return ends[:-1] - ends[0], np.where(nulls, -1, np.diff(ends)), bytes_
+
+
+def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
+    """A 64-bit hash a value: its length, -1 for a null, and each eight bytes folded in."""
+    if text.null_count == len(text):
+        return np.full(len(text), -1).view(np.uint64)
+    starts, lengths, content = _lengths(text)
+    hashes = lengths.astype(np.uint64)
+    for row in np.flatnonzero(lengths > LONG_TEXT):
+        value = content[starts[row] : starts[row] + lengths[row]]
+        hashes[row] = int.from_bytes(hashlib.sha256(value.data).digest()[:8], "little")
+    # Every eight bytes of the content as a word, also those across two of them.
+    padded = np.concatenate([content, np.zeros(8, dtype=np.uint8)])
+    words = np.ndarray(len(content) + 1, dtype="<u8", buffer=padded, strides=(1,))
+    rows = np.flatnonzero((lengths > 0) & (lengths <= LONG_TEXT))
+    for done in range(0, LONG_TEXT, 8):
+        rows = rows[lengths[rows] > done]
+        if not len(rows):
+            break
+        part = hashes[rows]
+        words_here = words[starts[rows] + done] & FIRST_BYTES[np.minimum(lengths[rows] - done, 8)]
+        _fold(part, words_here, words_here)
+        hashes[rows] = part
+    return hashes
+
+
+def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    hashes ^= values
+    hashes *= FACTOR
+    hashes ^= np.right_shift(hashes, HALF, out=spare)

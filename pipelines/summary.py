@@ -11,6 +11,7 @@ from millrace.errors import UserError
 from millrace.evaluation import Evaluation
 from millrace.metrics import Interval
 from millrace.registry import Registration
+from steps.materializers import TABLE
 from steps.promote import Promotion
 from steps.train import Leaderboard
 
@@ -25,7 +26,7 @@ class Entry(Strict):
 
 
 class Summary(Strict):
-    """The outcome of a training run."""
+    """The outcome of a training run; `quarantine` is the Parquet file of rows that broke the contract."""
 
     run_id: str
     run_name: str
@@ -44,6 +45,7 @@ class Summary(Strict):
     bundle_digest: str
     bento: str
     rows: RowCounts
+    quarantine: str | None
     seconds: float
 
 
@@ -55,6 +57,8 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
     registration: Registration = _output(steps, "register", "registration")
     promotion: Promotion = _output(steps, "promote", "promotion")
     champion = promotion.champion
+    rows: RowCounts = _output(steps, "clean", "row_counts")
+    quarantine = f"{steps['clean'].outputs['quarantine'][0].uri}/{TABLE}"
     return Summary(
         run_id=str(run.id),
         run_name=run.name,
@@ -75,7 +79,8 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
         champion_version=champion.version if champion else None,
         bundle_digest=registration.digest,
         bento=_output(steps, "build_bento", "bento"),
-        rows=_output(steps, "clean", "row_counts"),
+        rows=rows,
+        quarantine=quarantine if rows.quarantined else None,
         seconds=seconds,
     )
 
@@ -123,6 +128,8 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
     rows = summary.rows
     parts = f"{rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
     facts.add_row("rows", f"{rows.read} read = {parts}")
+    if summary.quarantine:
+        facts.add_row("quarantine", summary.quarantine)
     facts.add_row("model version", summary.model_version)
     facts.add_row("champion", _champion(summary))
     facts.add_row("why", summary.reason)

@@ -1,4 +1,4 @@
-"""Great Expectations at bronze, silver and gold; what must not fail stops the run here."""
+"""The checks at bronze, silver and gold; what must not fail stops the run here."""
 
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from millrace.quality import (
     Report,
     Suite,
     bronze_suite,
+    engine_for,
     gold_suite,
     leakage_suite,
     leakage_table,
@@ -28,7 +29,8 @@ Outcome = tuple[Annotated[Report, "checks"], Annotated[HTMLString, "checks_page"
 def check_bronze(bronze: pd.DataFrame, problem: Problem, min_rows: int, bad_rows_limit: float) -> Outcome:
     """Shape, columns and types of what came in."""
     suite = bronze_suite(problem, min_rows, bad_rows_limit)
-    report = Report(layer="bronze", checks=tuple(run_suite(bronze, suite, "bronze")))
+    engine = engine_for(bronze)
+    report = Report(layer="bronze", checks=tuple(run_suite(bronze, suite, "bronze", engine)), engine=engine)
     return report, _conclude(report, problem, len(bronze)), suite
 
 
@@ -36,7 +38,8 @@ def check_bronze(bronze: pd.DataFrame, problem: Problem, min_rows: int, bad_rows
 def check_silver(silver: pd.DataFrame, problem: Problem) -> Outcome:
     """Ranges, nulls, categories, uniqueness after cleaning."""
     suite = silver_suite(problem)
-    report = Report(layer="silver", checks=tuple(run_suite(silver, suite, "silver")))
+    engine = engine_for(silver)
+    report = Report(layer="silver", checks=tuple(run_suite(silver, suite, "silver", engine)), engine=engine)
     return report, _conclude(report, problem, len(silver)), suite
 
 
@@ -44,8 +47,10 @@ def check_silver(silver: pd.DataFrame, problem: Problem) -> Outcome:
 def check_gold(gold: pd.DataFrame, state: FeatureState, problem: Problem) -> Outcome:
     """Finite features, no leakage, before anything is fitted."""
     suite, leakage = gold_suite(state), leakage_suite(state)
-    checks = [*run_suite(gold, suite, "gold"), *run_suite(leakage_table(gold), leakage, "leakage")]
-    report = Report(layer="gold", checks=tuple(checks))
+    engine = engine_for(gold)
+    leaks = run_suite(leakage_table(gold), leakage, "leakage", engine)
+    checks = (*run_suite(gold, suite, "gold", engine), *leaks)
+    report = Report(layer="gold", checks=checks, engine=engine)
     return report, _conclude(report, problem, len(gold)), [*suite, *leakage]
 
 

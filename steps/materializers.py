@@ -29,6 +29,8 @@ class TableMaterializer(BaseMaterializer):
 
     ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (pd.DataFrame,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+    # ZenML asks for it twice, and makes one materializer an artifact.
+    digest: str | None = None
 
     def save(self, data: pd.DataFrame) -> None:
         with self.artifact_store.open(f"{self.uri}/{TABLE}", "wb") as file:
@@ -39,10 +41,11 @@ class TableMaterializer(BaseMaterializer):
             return pd.read_parquet(file)
 
     def compute_content_hash(self, data: pd.DataFrame) -> str:
-        return table_digest(data)
+        self.digest = self.digest or table_digest(data)
+        return self.digest
 
     def extract_metadata(self, data: pd.DataFrame) -> dict[str, Any]:
-        return {"rows": len(data), "columns": len(data.columns), "digest": table_digest(data)}
+        return {"rows": len(data), "columns": len(data.columns), "digest": self.compute_content_hash(data)}
 
 
 class PlotsMaterializer(BaseMaterializer):

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from millrace.contract import Task
 from millrace.profiling.settings import ProfilingSettings
-from millrace.quality import GOLD_TARGET, LEAK_CORRELATION, LEAK_ROWS, leakage_table
+from millrace.quality import GOLD_TARGET, leakage_table
+from millrace.quality.suites import LEAK_CORRELATION, LEAK_ROWS
 
 SAMPLE = 20_000
 FOLDS = 3

@@ -29,12 +29,17 @@ def one_column(column: dict[str, Any]) -> Problem:
     return make_problem(features={"x": {"nullable": True, **column}, "z": {"type": "number"}}, key=None)
 
 
+def told(bronze: pd.DataFrame) -> list[str | None]:
+    """What is unreadable in each row, None where nothing is."""
+    return [None if pd.isna(text) else text for text in bronze[UNREADABLE]]
+
+
 def casted(values: Any, **column: Any) -> tuple[list[Any], list[str | None]]:
     """The values of column `x` and what was unreadable, with None for every kind of null."""
     array = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
     rest = [float(i) for i in range(len(array))]
     bronze = cast(pa.table({"x": array, "y": rest, "z": rest}), one_column(column), "the table")
-    return [None if pd.isna(value) else value for value in bronze["x"]], bronze[UNREADABLE].tolist()
+    return [None if pd.isna(value) else value for value in bronze["x"]], told(bronze)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +210,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 def test_every_unreadable_cell_of_a_row_is_told() -> None:
     raw = pa.table({"x": ["a", "1"], "z": ["b", "x" * 99], "y": ["1", "2"]})
-    found = cast(raw, one_column({"type": "number"}), "t")[UNREADABLE].tolist()
+    found = told(cast(raw, one_column({"type": "number"}), "t"))
     assert found == ["x: 'a' is not a number; z: 'b' is not a number", f"z: '{'x' * 40}' is not a number"]
 
 
@@ -249,7 +254,7 @@ def test_column_names_may_be_of_any_script() -> None:
         features={"größe [m²]": {"type": "number"}, "大きさ": {"type": "number"}}, key=None
     )
     bronze = cast(pa.table({"größe [m²]": ["1"], "大きさ": ["zwei"], "y": ["3"]}), problem, "t")
-    assert bronze[UNREADABLE].tolist() == ["大きさ: 'zwei' is not a number"]
+    assert told(bronze) == ["大きさ: 'zwei' is not a number"]
 
 
 def test_a_table_of_one_row_is_cast() -> None:

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.digests import file_digest, mix, row_digests, table_digest
+from millrace.digests import BLOCK, alike, file_digest, mix, repeats, row_digests, shared, table_digest
 from tests.millrace.cases import make_table
 
 
 def test_the_digest_of_a_known_table_is_the_same_in_every_process_and_release() -> None:
     table = pd.DataFrame({"a": [1.5, np.nan], "b": ["x", None], "c": pd.array([True, None], dtype="boolean")})
-    assert table_digest(table) == "bb9fbf49b7397cc40f584a4e487a92d7ba3b62fbf3dbefc2b256ee6256758dda"
-    assert row_digests(table).tolist() == [6902447955645458812, 6080695530795559686]
+    assert table_digest(table) == "a216b86ad2df27f83bf174cf5d48e54c8114837b0d8fab30a79714cbcb8b1578"
+    assert row_digests(table).tolist() == [7098566495678629966, 14594412918041430221]
 
 
 def test_memory_layout_and_index_do_not_count() -> None:
@@ -62,6 +63,59 @@ def test_equal_numbers_have_equal_digests(values: list[float]) -> None:
 def test_nulls_of_every_spelling_are_equal() -> None:
     tables = [pd.DataFrame({"a": pd.Series(["x", null], dtype=object)}) for null in (None, np.nan, pd.NA)]
     assert len({table_digest(table) for table in tables}) == 1
+
+
+texts = st.one_of(st.none(), st.text(alphabet="ab\0é", max_size=20), st.just("long " * 200))
+
+
+@given(st.lists(texts, min_size=1, max_size=30))
+def test_texts_have_equal_digests_only_if_they_are_equal(values: list[str | None]) -> None:
+    digests = row_digests(pd.DataFrame({"a": pd.Series(values, dtype=object)}))
+    assert len(set(digests.tolist())) == len(set(values))
+    alone = [row_digests(pd.DataFrame({"a": pd.Series([value], dtype=object)}))[0] for value in values]
+    assert digests.tolist() == alone
+
+
+def test_how_text_is_held_does_not_count() -> None:
+    values = ["x", None, "ä" * 300, ""]
+    plain = pd.DataFrame({"a": pd.Series(values, dtype=object)})
+    chunks = pa.chunked_array([["x", None], ["ä" * 300], [""]], pa.large_string())
+    masked = pa.array(["x", "under a null", "ä" * 300, ""], mask=np.array([False, True, False, False]))
+    for array in (chunks, masked, pa.array(["before", *values, "after"]).slice(1, 4)):
+        held = pd.DataFrame({"a": pd.Series(pd.arrays.ArrowExtensionArray(array))})
+        assert table_digest(held) == table_digest(plain)
+        assert (row_digests(held) == row_digests(plain)).all()
+
+
+def test_more_rows_than_a_block_are_digested_alike() -> None:
+    rows = 3 * BLOCK + 5
+    table = pd.DataFrame({"a": np.arange(rows) % 1000 / 7, "b": [f"row {i % 999}" for i in range(rows)]})
+    digests = row_digests(table)
+    for start in (0, BLOCK - 1, 2 * BLOCK + 17):
+        assert (row_digests(table[start : start + 9]) == digests[start : start + 9]).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, -0.0, 1.0, float("nan")]), st.sampled_from(["a", None]))))
+def test_repeats_are_what_pandas_calls_duplicated(rows: list[tuple[float, str | None]]) -> None:
+    table = pd.DataFrame(rows, columns=["a", "b"]).astype({"a": float, "b": object})
+    doubtful = alike(table)
+    assert repeats(table, doubtful).tolist() == np.flatnonzero(table.duplicated()).tolist()
+    assert (
+        repeats(table, doubtful, keep=False).tolist() == np.flatnonzero(table.duplicated(keep=False)).tolist()
+    )
+
+
+def test_rows_alike_in_the_telling_columns_only_are_not_doubtful() -> None:
+    table = pd.DataFrame({name: np.arange(6.0) for name in "abc"} | {"d": [0.0, 1.0] * 3})
+    twice = pd.concat([table, table.assign(d=9.0), table.head(1)], ignore_index=True)
+    assert alike(twice).tolist() == [0, 12]
+
+
+def test_rows_that_only_share_their_digest_are_no_repeats() -> None:
+    table = pd.DataFrame({"a": [1.0, 2.0, 1.0]})
+    doubtful = shared(np.zeros(3, dtype=np.uint64))
+    assert doubtful.tolist() == [0, 1, 2]
+    assert repeats(table, doubtful).tolist() == [2]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, unique=True), st.integers())

@@ -257,7 +257,7 @@ def test_a_drafts_checks_pass_on_its_own_table() -> None:
     raw = pa.table(trap_table(rows=200))
     draft = make_draft(raw, "t", name="traps", source="t", target="rent", settings=SETTINGS)
     silver = clean(cast(raw, draft.problem, "t"), draft.problem, SETTINGS.bad_rows_limit).silver
-    checks = run_suite(silver, silver_suite(draft.problem), "silver")
+    checks = run_suite(silver, silver_suite(draft.problem), "silver", "Great Expectations")
     require(Report(layer="silver", checks=tuple(checks)), "t")
 
 

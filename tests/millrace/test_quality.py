@@ -13,6 +13,7 @@ from millrace.features import FeatureState, fit_features
 from millrace.quality import (
     GOLD_TARGET,
     Check,
+    Engine,
     Report,
     Suite,
     bronze_suite,
@@ -27,11 +28,13 @@ from millrace.quality import (
 from tests.millrace.cases import FEATURES, TASKS, Case, make_case, make_problem, make_table
 
 PROBLEM = make_problem()
+ENGINES: tuple[Engine, ...] = ("Great Expectations", "polars")
 
 
 def failed(table: pd.DataFrame, suite: Suite) -> dict[tuple[str | None, str], Check]:
-    """The failed checks, by column and rule."""
-    checks = run_suite(table, suite, "test")
+    """The failed checks, by column and rule, after both engines have agreed on all of them."""
+    checks = run_suite(table, suite, "test", "Great Expectations")
+    assert run_suite(table, suite, "test", "polars") == checks
     assert len(checks) == len(suite)
     return {(check.column, check.rule.removeprefix("expect_")): check for check in checks if not check.passed}
 
@@ -262,12 +265,15 @@ def test_a_feature_that_is_hardly_ever_known_is_no_leak() -> None:
 def test_an_expectation_that_nobody_knows_is_not_dropped_in_silence() -> None:
     unknown = {"type": "expect_nonsense", "kwargs": {}, "severity": "critical", "meta": {"expected": "x"}}
     with pytest.raises(RuntimeError, match=r"evaluated 17 of 18 checks of bronze"):
-        run_suite(bronze(), [*bronze_suite(PROBLEM, 1, 0.05)[:17], unknown], "bronze")
+        run_suite(bronze(), [*bronze_suite(PROBLEM, 1, 0.05)[:17], unknown], "bronze", "Great Expectations")
+    with pytest.raises(RuntimeError, match="polars does not know expect_nonsense of bronze"):
+        run_suite(bronze(), [unknown], "bronze", "polars")
 
 
-def test_an_expectation_that_cannot_be_evaluated_is_no_failure_of_the_data() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_expectation_that_cannot_be_evaluated_is_no_failure_of_the_data(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="could not evaluate"):
-        run_suite(make_table(rows=9).drop(columns="size"), silver_suite(PROBLEM), "silver")
+        run_suite(make_table(rows=9).drop(columns="size"), silver_suite(PROBLEM), "silver", engine)
 
 
 def test_failures_stop_the_run_and_warnings_do_not() -> None:

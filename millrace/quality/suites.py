@@ -1,24 +1,18 @@
-"""Checks derived from the contract, run by Great Expectations at bronze, silver and gold.
+"""The checks that follow from the contract, as Great Expectations' own JSON: a list of expectations.
 
-A suite is a list of expectation configurations in Great Expectations' own JSON form. `critical` ones
-stop the run; `warning` ones are reported.
+`critical` ones stop the run; `warning` ones are reported.
 """
 
-import json
-import logging
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from millrace.casting import UNREADABLE
-from millrace.contract import NUMERIC, Column, Problem, Strict
-from millrace.errors import UserError
+from millrace.contract import NUMERIC, Column, Problem
 from millrace.features import FeatureState
 
-Layer = Literal["bronze", "silver", "gold"]
 Suite = list[dict[str, Any]]
-SAMPLES = 5
 LARGEST = sys.float_info.max
 LEAK_CORRELATION = 0.999
 # Fewer known values than this may follow the target by chance.
@@ -34,56 +28,6 @@ DTYPES = {
     "boolean": "bool",
     "datetime": "datetime64",
 }
-
-
-class Check(Strict):
-    """The outcome of one expectation."""
-
-    rule: str
-    column: str | None
-    expected: str
-    severity: str
-    passed: bool
-    unexpected: int | None
-    rows: int | None
-    samples: tuple[str, ...]
-
-    @property
-    def sentence(self) -> str:
-        """The failure as a person would say it."""
-        where = f"column '{self.column}'" if self.column else "the table"
-        if self.unexpected is None or self.rows is None:
-            found = f" (found: {', '.join(self.samples)})" if self.samples else ""
-            return f"{where} should {self.expected}{found}."
-        share = self.unexpected / max(self.rows, 1)
-        like = f", for example {', '.join(self.samples)}" if self.samples else ""
-        count = f"{self.unexpected} of {self.rows} rows ({share:.1%})"
-        return f"{where} should {self.expected}: {count} do not{like}."
-
-
-class Report(Strict):
-    """All outcomes of one layer."""
-
-    layer: Layer
-    checks: tuple[Check, ...]
-
-    @property
-    def failures(self) -> list[Check]:
-        """The failed checks that stop a run."""
-        return [check for check in self.checks if not check.passed and check.severity == "critical"]
-
-    @property
-    def warnings(self) -> list[Check]:
-        """The failed checks that do not."""
-        return [check for check in self.checks if not check.passed and check.severity != "critical"]
-
-
-def require(report: Report, origin: str) -> None:
-    """Raise a UserError with a sentence for each check that must not fail but did."""
-    if report.failures:
-        sentences = "\n".join(f"  - {check.sentence}" for check in report.failures)
-        failed = f"{len(report.failures)} {report.layer} check(s) failed"
-        raise UserError(f"{origin}: {failed}, nothing was trained:\n{sentences}")
 
 
 def bronze_suite(problem: Problem, min_rows: int, bad_rows_limit: float) -> Suite:
@@ -176,63 +120,6 @@ def leakage_table(gold: pd.DataFrame) -> pd.DataFrame:
     varying = features.loc[:, (features.nunique() > 1) & (features.count() >= LEAK_ROWS)]
     correlations = varying.corrwith(gold[GOLD_TARGET], method="spearman").abs()
     return correlations.reindex(features.columns).fillna(0.0).to_frame().T
-
-
-def run_suite(table: pd.DataFrame, suite: Suite, name: str) -> list[Check]:
-    """Validate `table` with Great Expectations.
-
-    Raises:
-        RuntimeError: Great Expectations dropped or could not evaluate an expectation.
-    """
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    # It announces every metric it overrides at import, at a level that would reach the screen.
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    context.enable_analytics(False)
-    batch = (
-        context.data_sources.add_pandas("pandas")
-        .add_dataframe_asset("table")
-        .add_batch_definition_whole_dataframe("all")
-        .get_batch({"dataframe": table})
-    )
-    expectations = gx.ExpectationSuite(name=name, expectations=suite)
-    result = batch.validate(
-        expectations, result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES}
-    )
-    outcomes = result.to_json_dict()["results"]
-    # An expectation of a type it does not know is dropped with no more than a log line.
-    if len(outcomes) != len(suite):
-        raise RuntimeError(f"Great Expectations evaluated {len(outcomes)} of {len(suite)} checks of {name}.")
-    return [_check(outcome) for outcome in outcomes]
-
-
-def _check(outcome: Any) -> Check:
-    config, result = outcome["expectation_config"], outcome["result"]
-    kwargs = config["kwargs"]
-    column = kwargs.get("column")
-    if column is not None and not result and not outcome["success"]:
-        raise RuntimeError(f"Great Expectations could not evaluate {config['type']} on '{column}'.")
-    samples = result.get("partial_unexpected_list")
-    if samples is None and "observed_value" in result:
-        samples = [result["observed_value"]]
-    return Check(
-        rule=config["type"],
-        column=column,
-        expected=config["meta"]["expected"],
-        severity=config["severity"],
-        passed=outcome["success"],
-        unexpected=result.get("unexpected_count"),
-        rows=result.get("element_count"),
-        samples=() if outcome["success"] else tuple(dict.fromkeys(_shown(value) for value in samples or [])),
-    )
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _column_rules(name: str, column: Column) -> Suite:
