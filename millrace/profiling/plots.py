@@ -81,7 +81,8 @@ def missing_plot(draft: Draft) -> bytes | None:
     shares = [column.facts.missing / draft.rows for column in holed if column.facts]
     figure = _figure(7.5, 0.9 + 0.26 * len(holed))
     axes = figure.subplots()
-    axes.barh([_label(column.name) for column in holed], shares, color=ORANGE)
+    axes.barh(range(len(holed)), shares, color=ORANGE)
+    axes.set_yticks(range(len(holed)), [_label(column.name) for column in holed])
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel("share of empty cells")
@@ -117,14 +118,17 @@ def _distribution(axes: Any, values: "pd.Series[Any]", column: ColumnProfile) ->
     known = values.dropna()
     if column.kind in ("category", "boolean"):
         counts = _named(known, column).value_counts().head(BARS)[::-1]
-        axes.barh(list(counts.index), counts.to_numpy(), color=BLUE)
+        axes.barh(range(len(counts)), counts.to_numpy(), color=BLUE)
+        # As labels: matplotlib would try to read texts on an axis as dates.
+        axes.set_yticks(range(len(counts)), counts.index)
         axes.set_xlabel("rows")
     else:
         middle = _middle(known)
-        axes.hist(_axis(middle, column), bins=40, color=BLUE)
+        axes.hist(middle, bins=40, color=BLUE)
         axes.set_ylabel("rows")
         axes.set_xlabel("middle 99%" if len(middle) < len(known) else _label(column.name))
-        _tilt(axes, column)
+        if column.kind == "datetime":
+            _date_axis(axes, middle)
 
 
 def _of_amounts(
@@ -147,16 +151,15 @@ def _of_amounts(
     seen = target[middle.index]
     if not len(middle):
         return
-    axes.hexbin(_axis(middle, column, number=True), seen, gridsize=32, bins="log", mincnt=1, cmap="Blues")
-    bins = pd.qcut(middle, GROUPS, duplicates="drop")
-    along = middle.groupby(bins, observed=True).median()
-    medians = seen.groupby(bins, observed=True).median()
+    axes.hexbin(middle, seen, gridsize=32, bins="log", mincnt=1, cmap="Blues")
+    bins = _slices(middle, GROUPS)
+    along = middle.groupby(bins).median()
+    medians = seen.groupby(bins).median()
     axes.plot(along, medians, "o-", color=ORANGE, markersize=3, linewidth=1.4)
     axes.set_ylabel(_label(aim.name))
     axes.set_xlabel(_label(column.name))
     if column.kind == "datetime":
-        axes.xaxis_date()
-        _tilt(axes, column)
+        _date_axis(axes, middle)
 
 
 def _of_classes(
@@ -167,13 +170,13 @@ def _of_classes(
         groups: Any = _named(values, column)
         groups = groups.where(groups.isin(groups.value_counts().head(BARS).index))
     else:
-        groups = pd.qcut(values, GROUPS // 2, duplicates="drop")
+        groups = _slices(values, GROUPS // 2)
     shares = pd.crosstab(groups, _named(target, aim), normalize="index")
-    names = [_slice(group, column) for group in shares.index]
-    classes = shares.sum().sort_values(ascending=False).index
+    axes.set_yticks(range(len(shares)), [_slice_name(group, column) for group in shares.index])
     left = np.zeros(len(shares))
-    for position, name in enumerate(classes[:BARS]):
-        axes.barh(names, shares[name], left=left, label=name, color=f"C{position}", alpha=0.85)
+    # By name, so that a class has one colour throughout.
+    for position, name in enumerate(sorted(shares.columns)[:BARS]):
+        axes.barh(range(len(shares)), shares[name], left=left, label=name, color=f"C{position}", alpha=0.85)
         left = left + shares[name].to_numpy()
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter("{x:.0%}")
@@ -188,12 +191,18 @@ def _named(values: "pd.Series[Any]", column: ColumnProfile) -> "pd.Series[Any]":
     return values.map(_label, na_action="ignore")
 
 
-def _slice(group: Any, column: ColumnProfile) -> str:
-    if not isinstance(group, pd.Interval):
-        return str(group)
-    if column.kind == "datetime":
-        return str(np.datetime64(int(group.right), "D"))
-    return f"to {group.right:.4g}"
+def _slices(values: "pd.Series[Any]", count: int) -> "pd.Series[Any]":
+    """Each value's slice, named by its upper end; about equally many values are in each."""
+    if not len(values):
+        return values
+    ends = np.unique(np.quantile(values, np.arange(1, count + 1) / count, method="inverted_cdf"))
+    return pd.Series(ends[np.searchsorted(ends, values.to_numpy())], index=values.index)
+
+
+def _slice_name(end: Any, column: ColumnProfile) -> str:
+    if isinstance(end, str):
+        return end
+    return str(np.datetime64(int(end), "D")) if column.kind == "datetime" else f"to {end:.4g}"
 
 
 def _middle(values: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -201,15 +210,12 @@ def _middle(values: "pd.Series[Any]") -> "pd.Series[Any]":
     return values[(values >= low) & (values <= high)] if low < high else values
 
 
-def _axis(values: "pd.Series[Any]", column: ColumnProfile, number: bool = False) -> Any:
-    if column.kind == "datetime" and not number:
-        return (values * 86_400).astype("int64").to_numpy().astype("datetime64[s]")
-    return values.to_numpy()
-
-
-def _tilt(axes: Any, column: ColumnProfile) -> None:
-    if column.kind == "datetime":
-        axes.tick_params(axis="x", labelrotation=30, labelsize=7)
+def _date_axis(axes: Any, days: "pd.Series[Any]") -> None:
+    """Dates along the axis, without the margins that could lead beyond the years 1 to 9999."""
+    axes.xaxis_date()
+    if days.min() < days.max():
+        axes.set_xlim(days.min(), days.max())
+    axes.tick_params(axis="x", labelrotation=30)
 
 
 def _label(text: str) -> str:
