@@ -83,7 +83,9 @@ def name_fault(name: str, names: list[str]) -> str | None:
     number, other = Column(type="number"), "x" if name != "x" else "y"
     target = Target(name=other, type="number")
     try:
-        Problem(name="p", title="", task="regression", source="", target=target, features={name: number})
+        Problem(
+            name="p", title="", task="regression", source="table.csv", target=target, features={name: number}
+        )
     except ValidationError as error:
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return None
