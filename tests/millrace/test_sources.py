@@ -91,7 +91,10 @@ def test_a_file_uri_is_a_path(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00\x00\x00", "is not a readable gzip file"),
         (bytes(range(256)), "is binary, not a CSV file"),
         ("a,b\n" + "1,2\n" * 50_000 + "\0,2\n", "line 50002 holds a NUL byte, so the CSV file is damaged"),
-        ("Łódź,b\nżółć,2\n".encode("cp1250"), "is not UTF-8 text; save the CSV file as UTF-8"),
+        (
+            "\u0438\u043c\u044f,b\n\u0418\u0432\u0430\u043d,2\n".encode("cp1251"),
+            "is not UTF-8 text; save the CSV file as UTF-8",
+        ),
         ("a,b\n1,x\n".encode("utf-16")[:-1], "is not utf-16 text; save the CSV file as UTF-8"),
     ],
 )

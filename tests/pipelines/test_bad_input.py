@@ -121,7 +121,7 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
     "other columns": ("table.csv", b"a;b;c\n1;2;3\n", "are missing. The table has: a, b, c."),
     "no encoding": (
         "table.csv",
-        "\u0141\xf3d\u017a,b\n\u017c\xf3\u0142\u0107,2\n".encode("cp1250"),
+        "\u0438\u043c\u044f,b\n\u0418\u0432\u0430\u043d,2\n".encode("cp1251"),
         "not UTF-8",
     ),
     "no parquet": ("table.parquet", b"not parquet at all", "not a readable Parquet file"),

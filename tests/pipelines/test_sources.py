@@ -116,9 +116,9 @@ def test_credentials_come_from_zenml_and_the_environment_and_are_stored_nowhere(
 def test_a_secret_that_is_not_there_is_refused_and_a_similar_one_named() -> None:
     from zenml.client import Client
 
-    Client().create_secret("flowers", {"folder": "x"})
-    assert read_secret("flowers", "folder") == "x"
-    with pytest.raises(UserError, match=r"Unknown ZenML secret 'flower'\. Did you mean 'flowers'\?"):
-        read_secret("flower", "folder")
+    Client().create_secret("garden", {"folder": "x"})
+    assert read_secret("garden", "folder") == "x"
+    with pytest.raises(UserError, match=r"Unknown ZenML secret 'gardn'\. Did you mean 'garden'\?"):
+        read_secret("gardn", "folder")
     with pytest.raises(UserError, match=r"'foldr'\. Did you mean 'folder'\?"):
-        read_secret("flowers", "foldr")
+        read_secret("garden", "foldr")
