@@ -22,7 +22,7 @@ def to_yaml(draft: Draft) -> str:
         f"{_entry('title', problem.title)}  # fill in",
         f"{_entry('description', problem.description)}  # fill in",
         _entry("task", problem.task),
-        _entry("source", problem.source),
+        _entry("source", problem.source.origin),
     ]
     if problem.synthetic:
         lines.append(_entry("synthetic", True))
