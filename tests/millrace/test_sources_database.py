@@ -1,9 +1,11 @@
 """SQLite and PostgreSQL, real ones."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,18 +51,16 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def postgres() -> Iterator[Database]:
     """A cluster of its own on loopback; PostgreSQL refuses to run as root, so as Debian's user for it."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not binaries:
         pytest.fail("PostgreSQL is not installed; run deploy/system-packages.sh postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own folder: each session that starts closes that to other users.
+    folder = Path(tempfile.mkdtemp(prefix="millrace-postgres-"))
     port = free_port()
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
     if as_user:
-        # The user must reach its folder below pytest's, which are closed to others.
-        for parent in (folder, folder.parent, folder.parent.parent):
-            parent.chmod(0o711)
         subprocess.run(["chown", "postgres", folder], check=True)
 
     def pg(program: str, *arguments: str) -> None:
@@ -78,6 +78,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         yield Database(f"postgresql+psycopg://owner:${{PG_PASSWORD}}@127.0.0.1:{port}/postgres", "postgresql")
     finally:
         pg("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder)
 
 
 def _fill_postgres(port: int) -> None:
