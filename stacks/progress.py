@@ -41,6 +41,11 @@ def show_steps() -> StepLines:
     for handler in list(root.handlers):
         if isinstance(handler, ZenMLConsoleHandler):
             root.removeHandler(handler)
+    log = logging.getLogger("zenml")
+    # One process may run several pipelines, each with lines of its own.
+    for handler in list(log.handlers):
+        if isinstance(handler, StepLines):
+            log.removeHandler(handler)
     lines = StepLines()
-    logging.getLogger("zenml").addHandler(lines)
+    log.addHandler(lines)
     return lines

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Literal
 
+from millrace.casting import UNREADABLE
 from millrace.contract import Strict
 from millrace.errors import UserError
 
@@ -27,7 +28,7 @@ class Check(Strict):
     @property
     def sentence(self) -> str:
         """The failure as a person would say it."""
-        where = f"column '{self.column}'" if self.column else "the table"
+        where = f"column '{self.column}'" if self.column not in (None, UNREADABLE) else "the table"
         if self.unexpected is None or self.rows is None:
             found = f" (found: {', '.join(self.samples)})" if self.samples else ""
             return f"{where} should {self.expected}{found}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,6 +115,7 @@ def read(uri: str, endpoint: str, source: Source, wanted: Wanted) -> Found:
         options = {"config_kwargs": S3_PATIENCE, "use_listings_cache": False}
         options |= {"endpoint_url": endpoint} if endpoint else {}
     try:
+        urlsplit(path)
         filesystem, inside = fsspec.core.url_to_fs(path, **options)
     except ImportError as error:
         raise UserError(
@@ -138,8 +139,13 @@ def read_place(place: Place, sheet: str, wanted: Wanted) -> Found:
     if not place.remote_http:
         with place.reading():
             folder = place.filesystem.isdir(place.path)
+            odd = place.local and not folder and Path(place.path).exists() and not Path(place.path).is_file()
         if folder:
             return _read_folder(place, wanted)
+        if odd:
+            raise UserError(
+                f"{place.origin}: is not a file but a pipe or a device; write it to a file first."
+            )
     if suffix in COLUMNAR:
         from millrace.sources import columnar
 
