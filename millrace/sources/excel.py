@@ -21,7 +21,7 @@ def read(content: bytes, origin: str, sheet: str, wanted: Wanted) -> Found:
     Raises:
         UserError: not an .xlsx file, no such sheet, or no rows.
     """
-    import openpyxl  # type: ignore[import-untyped]
+    import openpyxl
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -52,9 +52,9 @@ def _refuse_lost(place: Place) -> None:
 
 
 def _open(repo: str, rev: str, origin: str) -> tuple[Any, str]:
-    from dvc.api import DVCFileSystem  # type: ignore[import-untyped]
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.scm import CloneError, RevError  # type: ignore[import-untyped]
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.scm import CloneError, RevError
 
     try:
         filesystem = DVCFileSystem(repo, rev=rev)
