@@ -48,9 +48,6 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
 
     start = PIPELINES[arguments.pipeline](arguments)
     stack = load_stack_file(arguments.stack, CONFIGS / "stacks")
-
-    # Imports make a million objects that live to the end: searching them for garbage costs a second.
-    gc.set_threshold(100_000)
     from stacks.start import open_stack
 
     lines, dead = open_stack(stack)
@@ -158,8 +155,10 @@ def _write_account() -> Path:
 
 
 if __name__ == "__main__":
+    # Imports make a million objects that live to the end: searching them for garbage costs a second,
+    gc.set_threshold(100_000)
     code = main()
-    # The interpreter would look through every object for garbage before it ends: half a second.
+    # and the interpreter would do it once more before it ends.
     gc.disable()
     gc.freeze()
     sys.exit(code)

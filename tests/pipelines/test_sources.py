@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace.errors import UserError
-from steps.ingest import read_secret
 from tests.conftest import Home
 
 METADATA = """
@@ -115,6 +114,8 @@ def test_credentials_come_from_zenml_and_the_environment_and_are_stored_nowhere(
 @pytest.mark.usefixtures("opened")
 def test_a_secret_that_is_not_there_is_refused_and_a_similar_one_named() -> None:
     from zenml.client import Client
+
+    from steps.ingest import read_secret
 
     Client().create_secret("garden", {"folder": "x"})
     assert read_secret("garden", "folder") == "x"
