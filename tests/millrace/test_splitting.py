@@ -48,14 +48,13 @@ def test_the_record_reproduces_the_split(task: Task, rows: int, holdout: float, 
 
 
 def test_a_grown_table_keeps_the_side_of_the_rows_it_had(case: Case) -> None:
-    old, grown = make_table(case.problem.task, rows=200), make_table(case.problem.task, rows=200)
-    fresh = make_table(case.problem.task, rows=200, seed=1).assign(id=lambda t: "new " + t["id"])
+    old, grown = make_table(case.problem.task, rows=2000), make_table(case.problem.task, rows=2000)
+    fresh = make_table(case.problem.task, rows=2000, seed=1).assign(id=lambda t: "new " + t["id"])
     grown = pd.concat([fresh, old], ignore_index=True)
     record = split(old, case.problem)[2]
     held = grown["id"][record.held_out(grown, case.problem)]
     assert {name for name in held if not name.startswith("new ")} == held_keys(old, case.problem)
-    # The thresholds of 200 rows and the draw of 200 others: a deviation of 0.04.
-    assert 0.04 < sum(name.startswith("new ") for name in held) / len(fresh) < 0.4
+    assert 0.1 < sum(name.startswith("new ") for name in held) / len(fresh) < 0.3
 
 
 def test_a_new_split_of_a_grown_table_moves_few_of_the_old_rows(case: Case) -> None:
