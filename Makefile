@@ -12,7 +12,7 @@ STATE = eval "$$($(RUN) -m stacks.environment)"
 
 .PHONY: help
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 	@echo
 	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
 
@@ -21,8 +21,11 @@ train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if 
 	@$(RUN) run.py --pipeline training --problem $(PROBLEM)
 
 .PHONY: test
-test: .venv/.dev ## run all tests
+test: .venv/.dev .venv/.torch ## run all tests
 	@$(RUN) -m pytest
+
+.PHONY: torch
+torch: .venv/.torch ## install PyTorch, for the candidate `network`
 
 .PHONY: serve
 serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT
@@ -62,6 +65,15 @@ bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/pipeline_overhead.py
 	@$(RUN) benchmarks/quality.py
 
+.PHONY: bench-coverage
+bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
+	@$(RUN) benchmarks/coverage.py
+
+.PHONY: bench-accuracy
+bench-accuracy: .venv/.dev .venv/.torch ## RMSE on California Housing beside other libraries, five splits (half an hour)
+	@$(BIN)/uv pip install --quiet --python $(RUN) --group peers
+	@$(RUN) benchmarks/accuracy.py
+
 .PHONY: lock
 lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/
 	@for group in bootstrap serve run dev; do \
@@ -89,4 +101,10 @@ clean: ## delete everything that runs have left: models, runs, caches
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
 	@bash deploy/system-packages.sh postgresql
+	@touch $@
+
+# By pip and not by uv: pip takes the build that the machine's own configuration of it points to.
+.venv/.torch: pyproject.toml .venv/.run
+	@$(BIN)/pip install --quiet $$($(RUN) -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["torch"])')
 	@touch $@
