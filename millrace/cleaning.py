@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from millrace.casting import UNREADABLE, Faults, joined
-from millrace.contract import LARGEST, NUMERIC, Column, Problem, Strict
+from millrace.contract import LARGEST, NUMERIC, Column, Problem
 from millrace.digests import Positions, alike, repeats, take
 from millrace.errors import UserError
+from millrace.strict import Strict
 from millrace.threads import in_threads
 
 REASON = "_reason"
@@ -48,7 +49,7 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     used[reasons.index] = False
     repeated = repeats(table, doubtful[used[doubtful]])
     used[repeated] = False
-    silver = take(table, np.flatnonzero(used))
+    silver = take(table, used)
     quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
     counts = RowCounts(
         read=len(bronze),

@@ -9,28 +9,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from millrace.errors import UserError, unknown
 from millrace.sources.source import WrittenSource
+from millrace.strict import Strict
+from millrace.transforms import Declared, Kind
 from millrace.yaml_files import read_model
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "id"]
 Task = Literal["regression", "binary", "multiclass"]
 SplitRule = Literal["rows", "group", "time"]
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})
+ORDERED: frozenset[str] = NUMERIC | {"datetime"}
 # float64 holds every integer up to 2**53; past single precision, 3.4e38, scikit-learn's trees refuse a number
 # and its square is soon infinite.
 LARGEST: dict[str, float] = {"integer": 2**53, "number": 3.4e38}
+# How a column's values become numbers; the others are numbers already.
+KINDS: dict[str, Kind] = {"boolean": "boolean", "datetime": "datetime", "category": "category"}
 # Columns that Millrace adds to tables, and the start of those with class probabilities.
-OWN_COLUMNS = frozenset({"_unreadable", "_reason", "_target", "_prediction"})
+OWN_COLUMNS = frozenset({"_unreadable", "_reason", "_target", "_prediction", "_low", "_high", "_set"})
 OWN_PREFIX = "_probability_"
-
-
-class Strict(BaseModel):
-    """Base of every configuration object: immutable, and a wrong key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(Strict):
@@ -38,7 +37,9 @@ class Column(Strict):
 
     `range` is inclusive, in the column's unit; either end may be null. `id` is text that
     identifies a row and is never a model input. A value outside `categories` breaks the contract,
-    or counts as missing where `unseen` says so.
+    or counts as missing where `unseen` says so. A feature that is no `input` is checked and judged by,
+    and kept from the models. Groups of a `sensitive` one are compared. Along a `monotonic` one,
+    predictions (of two classes: the probability of the positive one) never turn.
     """
 
     type: ColumnType
@@ -48,6 +49,9 @@ class Column(Strict):
     nullable: bool = False
     categories: tuple[str, ...] = ()
     unseen: Literal["refuse", "missing"] = "refuse"
+    input: bool = True
+    sensitive: bool = False
+    monotonic: Literal["increasing", "decreasing"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Column:
@@ -63,6 +67,12 @@ class Column(Strict):
             raise ValueError(f"'categories' is for category columns, not {self.type}")
         if self.type != "category" and self.unseen != "refuse":
             raise ValueError(f"'unseen' is for category columns, not {self.type}")
+        if self.monotonic and self.type not in ORDERED:
+            raise ValueError(f"'monotonic' is for number, integer and datetime columns, not {self.type}")
+        if self.monotonic and not self.input:
+            raise ValueError("'monotonic' is for inputs; take it or 'input: false' out")
+        if self.sensitive and self.type == "id":
+            raise ValueError("'sensitive' is for columns that make groups, and an id makes one of each row")
         if len(set(self.categories)) < len(self.categories):
             raise ValueError("'categories' names a value twice")
         if any(not value or value != value.strip() for value in self.categories):
@@ -121,6 +131,7 @@ class Problem(Strict):
     synthetic: bool = False
     target: Target
     features: dict[str, Column] = Field(min_length=1)
+    transforms: tuple[Declared, ...] = ()
     key: str | None = Field(None, description="the column that identifies a row")
     split: Split = Split()
     class_weights: Literal["balanced"] | dict[str, float] | None = None
@@ -146,7 +157,9 @@ class Problem(Strict):
         if self.key is not None and self.key not in self.features:
             raise ValueError(str(unknown("key column", self.key, self.features)))
         if not self.inputs:
-            raise ValueError("no feature is left to learn from: all are ids or the key")
+            raise ValueError("no feature is left to learn from: all are ids, the key or 'input: false'")
+        if self.key is not None and (self.features[self.key].sensitive or self.features[self.key].monotonic):
+            raise ValueError(f"the key '{self.key}' cannot be 'sensitive' or 'monotonic': it only names rows")
         expected = {"regression": NUMERIC, "binary": {"category", "boolean"}, "multiclass": {"category"}}
         if self.target.type not in expected[self.task]:
             allowed = " or ".join(sorted(expected[self.task]))
@@ -190,6 +203,13 @@ class Problem(Strict):
             raise ValueError("'transform: log' needs a target whose 'range' starts at 0 or above")
         if self.target.unseen != "refuse":
             raise ValueError("a target's 'unseen' classes cannot count as missing; take 'unseen' out")
+        if not self.target.input or self.target.sensitive or self.target.monotonic:
+            raise ValueError("'input', 'sensitive' and 'monotonic' are for features, not for the target")
+        if self.monotonic and self.task == "multiclass":
+            raise ValueError(
+                f"'monotonic' of '{next(iter(self.monotonic))}': of several classes none is the direction; "
+                "it is for regression and two classes"
+            )
         if self.class_weights and not self.classes:
             raise ValueError("'class_weights' is for binary and multiclass problems")
         for name in self.class_weights if isinstance(self.class_weights, dict) else ():
@@ -199,6 +219,35 @@ class Problem(Strict):
             raise ValueError(f"'costs' is for binary problems, not {self.task}")
         return self
 
+    @model_validator(mode="after")
+    def _transforms_fit(self) -> Problem:
+        known: dict[str, Kind] = {
+            name: KINDS.get(column.type, "numeric") for name, column in self.inputs.items()
+        }
+        taken = set(self.columns)
+        for number, declared in enumerate(self.transforms, 1):
+            what = f"transform {number} ({declared.kind})"
+            for name in declared.reads:
+                if name not in known:
+                    raise ValueError(f"{what}: {unknown('column', name, known)}")
+                if name in self.monotonic and name in declared.own:
+                    raise ValueError(
+                        f"{what}: '{name}' is 'monotonic', and models could turn along what is made of it"
+                    )
+                if known[name] not in declared.accepts:
+                    accepted = " or ".join(sorted(declared.accepts))
+                    raise ValueError(f"{what}: '{name}' is {known[name]}; it takes {accepted} columns")
+            made = declared.makes({}, self.classes or (self.target.name,))
+            for column in made:
+                if column.name in taken:
+                    raise ValueError(
+                        f"{what}: there is a column '{column.name}' already; give it another 'name'"
+                    )
+                taken.add(column.name)
+            # What was averaged over other rows is for models, not for the next transform to read.
+            known |= {} if declared.out_of_fold else {column.name: column.kind for column in made}
+        return self
+
     @cached_property
     def columns(self) -> dict[str, Column]:
         """Every column the table must have: the features, then the target."""
@@ -206,9 +255,25 @@ class Problem(Strict):
 
     @cached_property
     def inputs(self) -> dict[str, Column]:
-        """The features a model learns from: neither ids nor the key."""
+        """The features a model learns from: neither ids nor the key, nor what is `input: false`."""
         return {
-            name: column for name, column in self.features.items() if column.type != "id" and name != self.key
+            name: column
+            for name, column in self.features.items()
+            if column.type != "id" and name != self.key and column.input
+        }
+
+    @cached_property
+    def sensitive(self) -> dict[str, Column]:
+        """The features whose groups are compared."""
+        return {name: column for name, column in self.features.items() if column.sensitive}
+
+    @cached_property
+    def monotonic(self) -> dict[str, int]:
+        """The inputs along which predictions never fall (1) or never rise (-1)."""
+        return {
+            name: 1 if column.monotonic == "increasing" else -1
+            for name, column in self.inputs.items()
+            if column.monotonic
         }
 
     @cached_property

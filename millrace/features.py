@@ -1,23 +1,24 @@
 """From typed columns to the matrix a model learns from, the same way in training and serving.
 
 The fitted state is JSON in the bundle. Numbers stay as they are, booleans become 0 and 1,
-datetimes seconds since 1970, categories their position in the contract's list. What is missing
-or unseen becomes NaN. Trees that know NaN take this matrix; other models take the dense one made
-from it.
+datetimes seconds since 1970, categories their position in the contract's list; then come the columns
+that the contract's transforms make. What is missing or unseen becomes NaN. Trees that know NaN take
+this matrix; other models take the dense one made from it.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from millrace.contract import Problem, Strict
-
-Matrix = NDArray[np.float64]
-Kind = Literal["numeric", "boolean", "datetime", "category"]
+from millrace.contract import KINDS, Problem
+from millrace.scales import to_model
+from millrace.strict import Strict
+from millrace.transforms import Declared, Feature, FittedTransform, Kind, Matrix
 
 
 class Columns(Protocol):
@@ -27,12 +28,9 @@ class Columns(Protocol):
         """One column's values."""
 
 
-class Input(Strict):
-    """One column of the matrix."""
+class Input(Feature):
+    """One column of the matrix, and what its training rows are like."""
 
-    name: str
-    kind: Kind
-    categories: tuple[str, ...] = ()
     fill: float | None = None
     """What stands for a missing value in the dense matrix: the median, or the commoner of 0 and 1.
     None for categories, of which a missing one is no category: zero in all their columns."""
@@ -44,82 +42,126 @@ class FeatureState(Strict):
     """How the matrix is made, fitted on training rows only."""
 
     inputs: tuple[Input, ...]
+    """The contract's columns, encoded."""
+    transforms: tuple[FittedTransform, ...] = ()
+    made: tuple[Input, ...] = ()
+    """The transforms' columns."""
+
+    @cached_property
+    def columns(self) -> tuple[Input, ...]:
+        """The matrix' columns, in order."""
+        return self.inputs + self.made
+
+    @cached_property
+    def _reads(self) -> list[list[int]]:
+        return [_positions(fitted.declared, self.names) for fitted in self.transforms]
 
     @property
     def names(self) -> list[str]:
-        """The matrix' column names, in order."""
-        return [column.name for column in self.inputs]
+        """The names of the matrix' columns."""
+        return [column.name for column in self.columns]
 
     @property
     def categorical(self) -> list[int]:
         """Positions of the columns that hold category codes."""
-        return [i for i, column in enumerate(self.inputs) if column.kind == "category"]
+        return [i for i, column in enumerate(self.columns) if column.kind == "category"]
 
     @property
     def filled(self) -> list[int]:
         """Positions of the columns whose missing values are filled: all but the categories."""
-        return [i for i, column in enumerate(self.inputs) if column.fill is not None]
+        return [i for i, column in enumerate(self.columns) if column.fill is not None]
 
     @property
     def dense_sources(self) -> list[int]:
         """For each column of the dense matrix, the position of the column that it was made from."""
         sources = self.filled
-        for position, column in enumerate(self.inputs):
+        for position, column in enumerate(self.columns):
             sources += [position] * (len(column.categories) + column.gaps)
         return sources
 
     def transform(self, columns: Columns) -> Matrix:
-        """Encode typed columns (a mapping of names to equally long sequences) as [rows, inputs]."""
-        matrix = np.empty((_length(columns, self.names), len(self.inputs)), dtype=np.float64)
-        for position, column in enumerate(self.inputs):
-            matrix[:, position] = encode(columns[column.name], column.kind, column.categories)
+        """Typed columns (a mapping of names to equally long sequences) as the matrix [rows, columns]."""
+        return self.expand(encode_inputs(columns, self.inputs))
+
+    def expand(self, inputs: Matrix) -> Matrix:
+        """The matrix [rows, columns] of rows that are encoded already [rows, inputs]."""
+        matrix = np.empty((len(inputs), len(self.columns)))
+        end = len(self.inputs)
+        matrix[:, :end] = inputs
+        for fitted, positions in zip(self.transforms, self._reads, strict=True):
+            start, end = end, end + len(fitted.makes)
+            matrix[:, start:end] = _finite(fitted.apply(matrix[:, positions]))
         return matrix
 
     def dense(self, matrix: Matrix) -> Matrix:
         """The matrix without NaN, for models that need numbers: [rows, dense_sources].
 
-        First the filled columns in order; then, input by input, a 0/1 column for each category and one
-        for "missing".
+        First the filled columns in order; then, column by column, a 0/1 column for each category and
+        one for "missing".
         """
-        fills = np.array([column.fill for column in self.inputs if column.fill is not None])
+        fills = np.array([column.fill for column in self.columns if column.fill is not None])
         numbers = matrix[:, self.filled]
         parts = [np.where(np.isnan(numbers), fills, numbers)]
-        for position, column in enumerate(self.inputs):
+        for position, column in enumerate(self.columns):
             values = matrix[:, [position]]
             parts.append((values == np.arange(len(column.categories))).astype(np.float64))
             if column.gaps:
                 parts.append(np.isnan(values).astype(np.float64))
         return np.hstack(parts)
 
-    def refitted(self, matrix: Matrix) -> "FeatureState":
-        """The same encoding, with what is learnt from rows learnt from these: [rows, inputs]."""
-        return FeatureState(
-            inputs=tuple(
-                Input(
-                    name=column.name,
-                    kind=column.kind,
-                    categories=column.categories,
-                    fill=_fill(values, column.kind),
-                    gaps=bool(np.isnan(values).any()),
-                )
-                for column, values in zip(self.inputs, matrix.T, strict=True)
-            )
-        )
+
+def fit_features(
+    inputs: Matrix, target: Matrix, parts: NDArray[np.int64], problem: Problem
+) -> tuple[FeatureState, Matrix]:
+    """Learn the state from training rows, encoded: [rows, inputs], [rows].
+
+    Where a transform learns from rows what would give a row's own target away, a training row is given
+    what the rows of the other `parts` [rows] teach; in a split by time, those of the earlier parts.
+
+    Returns:
+        The state, and the training rows' matrix [rows, columns].
+    """
+    targets, target_names = _targets(target, problem)
+    columns = list(encoded(problem))
+    transforms, matrix = [], inputs
+    for declared in problem.transforms:
+        positions = _positions(declared, [column.name for column in columns])
+        values, categories = matrix[:, positions], columns[positions[0]].categories
+        learnt = declared.learn(values, targets, categories)
+        makes = declared.makes(learnt, target_names)
+        fitted = FittedTransform(declared=declared, learnt=learnt, makes=makes)
+        if declared.out_of_fold:
+            made = np.full((len(values), len(makes)), np.nan)
+            for part in np.unique(parts):
+                others = parts < part if problem.split.by == "time" else parts != part
+                if others.any():
+                    apply = declared.applier(declared.learn(values[others], targets[others], categories))
+                    made[parts == part] = apply(values[parts == part])
+        else:
+            made = fitted.apply(values)
+        matrix = np.hstack([matrix, _finite(made)])
+        transforms.append(fitted)
+        columns += makes
+    known = [_with_fill(column, values) for column, values in zip(columns, matrix.T, strict=True)]
+    count = inputs.shape[1]
+    state = FeatureState(inputs=tuple(known[:count]), transforms=tuple(transforms), made=tuple(known[count:]))
+    return state, matrix
 
 
-def fit_features(columns: Columns, problem: Problem) -> FeatureState:
-    """Learn the state from the training rows' typed columns."""
-    kinds: dict[str, Any] = {
-        name: column.type if column.type in ("boolean", "datetime", "category") else "numeric"
+def encoded(problem: Problem) -> tuple[Feature, ...]:
+    """The contract's inputs as columns of numbers."""
+    return tuple(
+        Feature(name=name, kind=KINDS.get(column.type, "numeric"), categories=column.categories)
         for name, column in problem.inputs.items()
-    }
-    encoding = FeatureState(
-        inputs=tuple(
-            Input(name=name, kind=kinds[name], categories=column.categories)
-            for name, column in problem.inputs.items()
-        )
     )
-    return encoding.refitted(encoding.transform(columns))
+
+
+def encode_inputs(columns: Columns, features: Sequence[Feature]) -> Matrix:
+    """Typed columns as numbers: [rows, features]."""
+    matrix = np.empty((len(columns[features[0].name]), len(features)), dtype=np.float64)
+    for position, feature in enumerate(features):
+        matrix[:, position] = encode(columns[feature.name], feature.kind, feature.categories)
+    return matrix
 
 
 def encode_target(values: Any, problem: Problem) -> Matrix:
@@ -145,14 +187,27 @@ def encode(values: Any, kind: Kind, categories: Sequence[str] = ()) -> Matrix:
     return np.asarray(values, dtype=np.float64)
 
 
-def _fill(values: Matrix, kind: Kind) -> float | None:
+def _targets(target: Matrix, problem: Problem) -> tuple[Matrix, tuple[str, ...]]:
+    """The encoded target [rows] as what transforms average, [rows, targets], and its columns' names."""
+    if not problem.classes:
+        return to_model(target, problem.target)[:, None], (problem.target.name,)
+    first = 1 if problem.task == "binary" else 0
+    return np.eye(len(problem.classes))[target.astype(int)][:, first:], problem.classes[first:]
+
+
+def _positions(declared: Declared, names: list[str]) -> list[int]:
+    return [names.index(name) for name in declared.reads]
+
+
+def _finite(made: Matrix) -> Matrix:
+    return np.where(np.isfinite(made), made, np.nan)
+
+
+def _with_fill(column: Feature, values: Matrix) -> Input:
     known = values[~np.isnan(values)]
-    if kind == "category":
-        return None
-    if not len(known):
-        return 0.0
-    return float(np.bincount(known.astype(int)).argmax() if kind == "boolean" else np.median(known))
-
-
-def _length(columns: Columns, names: Sequence[str]) -> int:
-    return len(columns[names[0]])
+    fill = None
+    if column.kind == "boolean":
+        fill = float(np.bincount(known.astype(int)).argmax()) if len(known) else 0.0
+    elif column.kind != "category":
+        fill = float(np.median(known)) if len(known) else 0.0
+    return Input(**column.model_dump(), fill=fill, gaps=len(known) < len(values))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from millrace.contract import LARGEST, Target
-from millrace.features import Matrix
+from millrace.transforms import Matrix
 
 
 def to_model(values: Matrix, target: Target) -> Matrix:

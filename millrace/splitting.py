@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from millrace.contract import NUMERIC, Problem, SplitRule, Strict
+from millrace.contract import NUMERIC, Problem, SplitRule
 from millrace.digests import mix, row_digests
 from millrace.errors import UserError
 from millrace.features import encode
+from millrace.strict import Strict
 
 ALL = ""
+# In how many parts training rows are put, of which each is given what the others teach.
+PARTS = 10
+PARTS_SEED = 1
 THINGS: dict[SplitRule, str] = {"rows": "row", "group": "group", "time": "moment"}
 
 
@@ -91,6 +95,22 @@ def split(silver: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, pd.Data
     training, holdout = silver[~held].reset_index(drop=True), silver[held].reset_index(drop=True)
     record = record.model_copy(update={"training_rows": len(training), "holdout_rows": len(holdout)})
     return training, holdout, record
+
+
+def parts(training: pd.DataFrame, problem: Problem) -> NDArray[np.int64]:
+    """Which of ten parts each training row is in, by the split's own rule: [rows].
+
+    By rows and by group: by a hash, so that equal rows and the rows of a group are together. By time:
+    in order, rows of one moment together.
+    """
+    column = problem.split.column
+    if problem.split.by == "time":
+        assert column is not None
+        times = moments(training, column, problem)
+        rank = np.searchsorted(np.sort(times), times)
+        return np.asarray(rank * PARTS // len(times), dtype=np.int64)
+    hashes = mix(_digests(training, problem, column), PARTS_SEED + problem.split.seed)
+    return np.asarray(hashes % PARTS, dtype=np.int64)
 
 
 def moments(table: pd.DataFrame, column: str, problem: Problem) -> NDArray[np.float64]:

@@ -141,7 +141,8 @@ def _inside(place: Any, part: int | str) -> list[Any]:
         field = place.model_fields.get(part)
         return _choices(field.annotation) if field else [place] if tagged else []
     # A key of a mapping or a position in a list leads to the last of its type's arguments.
-    return [choice for argument in get_args(place)[-1:] for choice in _choices(argument)]
+    arguments = [argument for argument in get_args(place) if argument is not Ellipsis]
+    return [choice for argument in arguments[-1:] for choice in _choices(argument)]
 
 
 def _choices(annotation: Any) -> list[Any]:

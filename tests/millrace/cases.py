@@ -10,11 +10,20 @@ from pydantic import TypeAdapter
 
 from millrace.bundle import FittedModel
 from millrace.contract import Problem, Task, parse_problem
-from millrace.features import FeatureState, encode_target, fit_features
-from millrace.models import CandidateSettings, TrainingRows, fit_model
+from millrace.features import FeatureState
+from millrace.models import CandidateSettings, Model, TrainingRows, fit_model
+from millrace.stacking import fit_blend
 
 TASKS: tuple[Task, ...] = ("regression", "binary", "multiclass")
-KINDS = ("linear", "random_forest", "lightgbm")
+# The kinds of candidates, and what any model may be.
+SINGLE = ("linear", "random_forest", "hist_boosting", "lightgbm", "network", "neighbour_network")
+KINDS = (*SINGLE, "blend")
+SMALL: dict[str, dict[str, Any]] = {
+    "lightgbm": {"learning_rate": 0.1},
+    "network": {"epochs": 15, "learning_rate": 0.02, "width": 16, "layers": 1, "bins": 8, "embedding": 4},
+    "neighbour_network": {"epochs": 15, "members": 1, "neighbours": 5, "width": 16, "token": 8},
+}
+TREES = {"random_forest": "n_estimators", "hist_boosting": "max_iter", "lightgbm": "n_estimators"}
 TARGETS: dict[Task, dict[str, Any]] = {
     "regression": {"name": "y", "type": "number"},
     "binary": {"name": "y", "type": "boolean"},
@@ -86,21 +95,30 @@ def make_table(task: Task = "regression", rows: int = 240, seed: int = 0) -> pd.
 def make_case(task: Task) -> Case:
     """The case of a task; made once."""
     problem, table = make_problem(task), make_table(task)
-    state = fit_features(table, problem)
-    target = encode_target(table["y"], problem)
-    rows = TrainingRows(state.transform(table), target, problem, state)
-    return Case(problem, table, state, rows)
+    rows = TrainingRows.of(table, problem)
+    return Case(problem, table, rows.state, rows)
 
 
-def settings(kind: str, **changes: Any) -> CandidateSettings:
-    """Settings of a small model of a kind."""
-    small = {} if kind == "linear" else {"n_estimators": 8}
+def settings(kind: str, size: int = 8, **changes: Any) -> CandidateSettings:
+    """Settings of a small model of a kind: of `size` trees."""
+    small = ({TREES[kind]: size} if kind in TREES else {}) | SMALL.get(kind, {})
     adapter: TypeAdapter[CandidateSettings] = TypeAdapter(CandidateSettings)
     return adapter.validate_python({"kind": kind, **small, **changes})
+
+
+def fit(kind: str, rows: TrainingRows, size: int = 8, seed: int = 0, threads: int = 1) -> Model:
+    """A small model of a kind; a blend is of a linear model, trees and a network."""
+    if kind != "blend":
+        return fit_model(settings(kind, size), rows, seed=seed, threads=threads)
+    weights = {"trees": 0.5, "linear": 0.3, "network": 0.2}
+    candidates = {"trees": settings("hist_boosting", size)} | {
+        name: settings(name) for name in ("linear", "network")
+    }
+    return fit_blend(weights, candidates, rows, seed=seed, threads=threads)
 
 
 @cache
 def make_fitted(task: Task, kind: str) -> FittedModel:
     """A model of a kind fitted on a task's case; made once."""
     case = make_case(task)
-    return FittedModel(case.problem, case.state, fit_model(settings(kind), case.rows, seed=0, threads=1))
+    return FittedModel(case.problem, case.state, fit(kind, case.rows))

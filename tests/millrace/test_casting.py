@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from millrace.casting import UNREADABLE, cast
 from millrace.contract import Problem
-from millrace.digests import table_digest
+from millrace.digests import BLOCK, table_digest
 from millrace.errors import UserError
 from millrace.sources import read
 from tests.millrace.cases import make_problem, make_table
@@ -40,6 +40,14 @@ def casted(values: Any, **column: Any) -> tuple[list[Any], list[str | None]]:
     rest = [float(i) for i in range(len(array))]
     bronze = cast(pa.table({"x": array, "y": rest, "z": rest}), one_column(column), "the table")
     return [None if pd.isna(value) else value for value in bronze["x"]], told(bronze)
+
+
+def serialised(cells: list[float | None]) -> pa.Buffer:
+    """A table of column `x` as Arrow's stream of bytes."""
+    table, stream = pa.table({"x": pa.array(cells, pa.float64())}), pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    return pa.py_buffer(stream.getvalue().to_pybytes())
 
 
 @pytest.mark.parametrize(
@@ -212,6 +220,46 @@ def test_every_unreadable_cell_of_a_row_is_told() -> None:
     raw = pa.table({"x": ["a", "1"], "z": ["b", "x" * 99], "y": ["1", "2"]})
     found = told(cast(raw, one_column({"type": "number"}), "t"))
     assert found == ["x: 'a' is not a number; z: 'b' is not a number", f"z: '{'x' * 40}' is not a number"]
+
+
+def test_what_is_unreadable_is_told_of_its_row_in_a_long_table() -> None:
+    cells = np.full(2 * BLOCK + 3, "1", dtype=object)
+    bad = [0, BLOCK - 1, BLOCK, 2 * BLOCK + 2]
+    cells[bad] = "bad"
+    _, found = casted(pa.array(cells), type="number")
+    assert [row for row, text in enumerate(found) if text is not None] == bad
+
+
+# In one piece it may be cast where it lies, in several it is copied, as Arrow lets no one write to the last.
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda cells: pa.array(cells, pa.float64()),
+        lambda cells: pa.array([9.0, *cells, None], pa.float64()).slice(1, len(cells)),
+        lambda cells: pa.chunked_array([cells[:1], cells[1:]], pa.float64()),
+        lambda cells: pa.ipc.open_stream(serialised(cells)).read_all()["x"],
+    ],
+)
+@pytest.mark.parametrize("cells", [[-0.0, None, 1.5, float("nan"), -float("inf")], [None] * 5, [2.5] * 5])
+def test_floats_are_cast_alike_however_they_lie_in_memory(cells: list[float | None], hold: Any) -> None:
+    raw = hold(cells)
+    assert casted(raw, type="number")[0] == [None if value != value else value for value in cells]
+    assert raw.is_null().to_pylist() == [value is None for value in cells]
+
+
+def test_a_column_of_nulls_alone_stays_one_of_nulls() -> None:
+    # The values and the bits that say which are null are here the same zeros.
+    raw = pa.nulls(9, pa.float64())
+    assert casted(raw, type="number")[0] == [None] * 9
+    assert raw.null_count == 9
+    assert raw.is_null().to_pylist() == [True] * 9
+
+
+def test_minus_zero_is_zero_in_place_too() -> None:
+    bronze = cast(
+        pa.table({"x": [-0.0], "z": [1.0], "y": [1.0]}), one_column({"type": "number"}), "the table"
+    )
+    assert not np.signbit(bronze["x"]).any()
 
 
 def test_a_table_has_the_columns_of_the_contract_in_its_order() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.features import FeatureState, encode_target, fit_features
+from millrace.features import FeatureState, encode_target
+from millrace.models import TrainingRows
 from tests.millrace.cases import Case, make_case, make_problem, make_table
 
 values = st.fixed_dictionaries(
@@ -97,9 +98,11 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
             "kind": ["boat", "boat", "flat", None],
             "lift": pd.array([True, True, False, None], dtype="boolean"),
             "built": pd.Series(["1970-01-01", "1970-01-02", "1970-01-03", None], dtype="datetime64[us]"),
+            "y": [1.0, 2.0, 3.0, 4.0],
+            "id": list("abcd"),
         }
     )
-    state = fit_features(table, make_problem())
+    state = TrainingRows.of(table, make_problem()).state
     assert [column.fill for column in state.inputs] == [2.0, 2.5, None, 1.0, 86400.0]
     assert [column.gaps for column in state.inputs] == [True, False, True, True, True]
     dense = state.dense(state.transform(table))
@@ -111,7 +114,7 @@ def test_fill_values_are_median_and_commonest_of_training_rows() -> None:
 
 def test_what_was_never_missing_in_training_is_filled_without_a_mark() -> None:
     table = make_table(rows=30).assign(size=np.arange(30.0), kind="flat")
-    state = fit_features(table, make_problem())
+    state = TrainingRows.of(table, make_problem()).state
     row = {"size": [None], "floor": [1.0], "kind": ["castle"], "lift": [True], "built": [None]}
     dense = state.dense(state.transform(row))[0]
     assert dense[0] == 14.5
@@ -121,8 +124,7 @@ def test_what_was_never_missing_in_training_is_filled_without_a_mark() -> None:
 
 def test_a_state_fitted_on_some_rows_is_that_of_a_table_of_these_rows(case: Case) -> None:
     part = np.arange(0, 240, 7)
-    expected = fit_features(case.table.iloc[part], case.problem)
-    assert case.state.refitted(case.rows.matrix[part]) == expected
+    expected = TrainingRows.of(case.table.iloc[part], case.problem).state
     assert case.rows.take(part).state == expected
 
 
@@ -133,7 +135,7 @@ def test_a_column_without_any_value_is_filled_with_zero() -> None:
         lift=pd.array([None] * 5, dtype="boolean"),
         built=np.full(5, np.datetime64("NaT", "us")),
     )
-    state = fit_features(table, make_problem())
+    state = TrainingRows.of(table, make_problem()).state
     dense = state.dense(state.transform(table))
     assert dense[:, [0, 2, 3]].tolist() == [[0.0] * 3] * 5
     assert dense[:, 4:].tolist() == [[1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]] * 5

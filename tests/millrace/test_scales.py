@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from millrace.bundle import FittedModel
 from millrace.contract import Target
-from millrace.features import encode_target, fit_features
 from millrace.metrics import Outcome, compute_metrics
-from millrace.models import TrainingRows, fit_model
+from millrace.models import TrainingRows
 from millrace.scales import to_model, to_unit
-from tests.millrace.cases import TARGETS, make_problem, make_table, settings
+from tests.millrace.cases import TARGETS, fit, make_problem, make_table
 
 PRICE: dict[str, Any] = {"name": "y", "type": "number", "range": [0, None], "transform": "log"}
 
@@ -58,15 +57,13 @@ def test_predictions_are_in_the_unit_also_after_loading(
     table = make_table(rows=240)
     table = table.assign(y=1000 * np.exp(2 * table["y"]))
     problem = make_problem(target=TARGETS["regression"] | PRICE | {"transform": transform})
-    state, encoded = fit_features(table, problem), encode_target(table["y"], problem)
-    rows = TrainingRows(state.transform(table), encoded, problem, state)
-    more = {} if kind == "linear" else {"n_estimators": 60}
-    fitted = FittedModel(problem, state, fit_model(settings(kind, **more), rows, seed=0, threads=1))
+    rows = TrainingRows.of(table, problem)
+    fitted = FittedModel(problem, rows.state, fit(kind, rows, size=60))
     predicted = fitted.predict(table)
     assert np.isfinite(predicted).all()
-    assert 0.3 < np.median(predicted) / np.median(encoded) < (3 if transform else 30)
+    assert 0.3 < np.median(predicted) / np.median(rows.target) < (3 if transform else 30)
     if transform:
         assert (predicted >= 0).all()
-        assert compute_metrics(Outcome(problem, np.log(encoded), np.log(predicted + 1)))["r2"] > 0.6
+        assert compute_metrics(Outcome(problem, np.log(rows.target), np.log(predicted + 1)))["r2"] > 0.6
     fitted.save(tmp_path)
     assert FittedModel.load(tmp_path).predict(table).tobytes() == predicted.tobytes()
