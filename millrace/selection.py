@@ -2,32 +2,67 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
 from millrace.bundle import FittedModel
-from millrace.contract import Problem, Strict, Task
+from millrace.comparison import standing
+from millrace.contract import Problem
 from millrace.decisions import DEFAULT, choose_threshold
 from millrace.errors import UserError
 from millrace.features import encode_target
-from millrace.metrics import LOWER_IS_BETTER, PRIMARY, Floats, Outcome, compute_metrics
-from millrace.models import CandidateSettings, TrainingRows, fit_model
+from millrace.metrics import PRIMARY, Floats, Outcome, compute_metrics
+from millrace.models import CandidateSettings, Matrix, TrainingRows, fit_model
 from millrace.splitting import group_hashes, moments
+from millrace.strict import Strict
 
 Fold = tuple[NDArray[Any], NDArray[Any]]
 PREDICTION = "prediction_"
 
 
+@dataclass(frozen=True)
+class FoldRows:
+    """A fold made ready to be fitted on: its features learnt from its fit rows alone.
+
+    `matrix` [rows, columns] and `target` [rows] are those of its validation rows.
+    """
+
+    fit: TrainingRows
+    matrix: Matrix
+    target: Floats
+
+    @classmethod
+    def of(cls, rows: TrainingRows, fold: Fold) -> "FoldRows":
+        """Learn the features of a fold."""
+        fit_rows, validation = fold
+        part = rows.take(fit_rows)
+        return cls(part, part.state.expand(rows.inputs[validation]), rows.target[validation])
+
+    def outcome(self, settings: CandidateSettings, *, seed: int) -> Outcome:
+        """Fit a candidate, with one thread, and predict the validation rows."""
+        model = fit_model(settings, self.fit, seed=seed, threads=1)
+        fitted = FittedModel(self.fit.problem, self.fit.state, model)
+        return Outcome(self.fit.problem, self.target, fitted.predict_matrix(self.matrix))
+
+
 class CandidateResult(Strict):
-    """How one candidate did: the metrics of each fold, labels from 0.5 on, and the wall time of all."""
+    """How one candidate did: the metrics of each fold, labels from 0.5 on, and the wall time of all.
+
+    `p_value` is that of the chosen candidate's being better, once they are compared; the chosen one has
+    none. `weights` are those of a blend's members, and empty for every other candidate.
+    """
 
     candidate: str
     metric_name: str
     folds: tuple[dict[str, float], ...]
     seconds: float
+    p_value: float | None = None
+    weights: dict[str, float] = Field(default_factory=dict)
 
     @property
     def scores(self) -> list[float]:
@@ -43,6 +78,11 @@ class CandidateResult(Strict):
     def std(self) -> float:
         """The standard deviation over the folds."""
         return float(np.std(self.scores, ddof=1))
+
+    @property
+    def standing(self) -> str:
+        """The place beside the chosen one, in words."""
+        return standing(self.p_value)
 
 
 def make_folds(training: pd.DataFrame, problem: Problem, folds: int, seed: int) -> list[Fold]:
@@ -78,6 +118,17 @@ def make_folds(training: pd.DataFrame, problem: Problem, folds: int, seed: int) 
     return made
 
 
+def make_repeated_folds(
+    training: pd.DataFrame, problem: Problem, folds: int, repeats: int, seed: int
+) -> list[Fold]:
+    """The folds of `repeats` seeds from `seed` on, one after the other. A split by time has no repeats.
+
+    Raises:
+        UserError: as `make_folds`.
+    """
+    return [fold for repeat in range(repeats) for fold in make_folds(training, problem, folds, seed + repeat)]
+
+
 def cross_validate(
     name: str,
     settings: CandidateSettings,
@@ -95,17 +146,12 @@ def cross_validate(
     Returns:
         The result, and the out-of-fold predictions: a row for each validated training row, with its
         position (`row`), `fold`, encoded `target` and a column `prediction_<output>` for each output.
+        Of repeated folds every prediction is there, each row as often; the first of a row is that of the
+        first repeat.
     """
     started = time.perf_counter()
-
-    def run(fold: Fold) -> Outcome:
-        fit_rows, validation = fold
-        part = rows.take(fit_rows)
-        fitted = FittedModel(part.problem, part.state, fit_model(settings, part, seed=seed, threads=1))
-        return Outcome(rows.problem, rows.target[validation], fitted.predict_matrix(rows.matrix[validation]))
-
     with ThreadPoolExecutor(threads) as pool:
-        outcomes = list(pool.map(run, folds))
+        outcomes = list(pool.map(lambda fold: FoldRows.of(rows, fold).outcome(settings, seed=seed), folds))
     result = CandidateResult(
         candidate=name,
         metric_name=PRIMARY[rows.task],
@@ -113,10 +159,17 @@ def cross_validate(
         seconds=time.perf_counter() - started,
     )
     parts = [
-        _out_of_fold(number, validation, outcome)
+        out_of_fold_table(number, validation, outcome)
         for number, ((_, validation), outcome) in enumerate(zip(folds, outcomes, strict=True))
     ]
-    return result, pd.concat(parts).sort_values("row", ignore_index=True)
+    return result, pd.concat(parts).sort_values(["row", "fold"], ignore_index=True)
+
+
+def out_of_fold_table(number: int, rows: NDArray[Any], outcome: Outcome) -> pd.DataFrame:
+    """A fold's part of the out-of-fold predictions, as `cross_validate` describes them."""
+    outputs = outcome.predicted.reshape(len(rows), -1).T
+    columns = {f"{PREDICTION}{output}": values for output, values in enumerate(outputs)}
+    return pd.DataFrame({"row": rows, "fold": number, "target": outcome.target, **columns})
 
 
 def read_out_of_fold(table: pd.DataFrame, problem: Problem, threshold: float = DEFAULT) -> Outcome:
@@ -133,12 +186,6 @@ def threshold_for(out_of_fold: pd.DataFrame, problem: Problem) -> float:
         return DEFAULT
     outcome = read_out_of_fold(out_of_fold, problem)
     return choose_threshold(outcome.target, outcome.predicted[:, 1], problem.costs)
-
-
-def leaderboard(results: list[CandidateResult], task: Task) -> list[CandidateResult]:
-    """The candidates from best to worst by the mean of the primary metric."""
-    sign = 1 if PRIMARY[task] in LOWER_IS_BETTER else -1
-    return sorted(results, key=lambda result: sign * result.metric)
 
 
 def _check_counts(target: Floats, problem: Problem, folds: int) -> None:
@@ -185,9 +232,3 @@ def _by_time(times: Floats, column: str, folds: int) -> list[Fold]:
 def _too_few(found: str, folds: int, possible: int) -> UserError:
     what = f" or lower the number: --set folds={possible}" if possible >= 2 else ""
     return UserError(f"{found} cannot fill {folds} folds; bring more rows{what}.")
-
-
-def _out_of_fold(number: int, rows: NDArray[Any], outcome: Outcome) -> pd.DataFrame:
-    outputs = outcome.predicted.reshape(len(rows), -1).T
-    columns = {f"{PREDICTION}{output}": values for output, values in enumerate(outputs)}
-    return pd.DataFrame({"row": rows, "fold": number, "target": outcome.target, **columns})

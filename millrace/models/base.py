@@ -1,25 +1,52 @@
 """What every model does."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.contract import Problem, Task
-from millrace.features import FeatureState, Matrix
+from millrace.features import FeatureState, encode_inputs, encode_target, encoded, fit_features
 from millrace.scales import to_model
+from millrace.splitting import parts
+from millrace.transforms import Matrix
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What a model is fitted on: the matrix, the encoded target in its own unit, and how both were made."""
+    """What a model is fitted on: the matrix, the encoded target in its own unit, and how both were made.
+
+    `parts` [rows] are those of `millrace.splitting`, needed to fit the features anew on some rows.
+    """
 
     matrix: Matrix
     target: NDArray[np.float64]
     problem: Problem
     state: FeatureState
+    parts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, problem: Problem) -> "TrainingRows":
+        """Fit the features on a typed table and take all of its rows."""
+        inputs = encode_inputs(table, encoded(problem))
+        target = encode_target(table[problem.target.name], problem)
+        return cls._fitted(inputs, target, problem, parts(table, problem))
+
+    @classmethod
+    def _fitted(
+        cls, inputs: Matrix, target: NDArray[np.float64], problem: Problem, parts: NDArray[np.int64]
+    ) -> "TrainingRows":
+        state, matrix = fit_features(inputs, target, parts, problem)
+        return cls(matrix, target, problem, state, parts)
+
+    @property
+    def inputs(self) -> Matrix:
+        """The contract's columns alone, encoded: [rows, inputs]."""
+        return self.matrix[:, : len(self.state.inputs)]
 
     @property
     def task(self) -> Task:
@@ -49,15 +76,23 @@ class TrainingRows:
             by_class = np.array([given.get(name, 1.0) for name in classes])
         return np.asarray(by_class[codes], dtype=np.float64)
 
+    @property
+    def monotonic(self) -> list[int]:
+        """For each column of the matrix: 1 where predictions may not fall along it, -1 rise, 0 free."""
+        return [self.problem.monotonic.get(name, 0) for name in self.state.names]
+
     def take(self, rows: NDArray[np.int64]) -> "TrainingRows":
-        """The same for some of the rows; what the state learns from rows, it learns from these alone."""
-        matrix = self.matrix[rows]
-        return TrainingRows(matrix, self.target[rows], self.problem, self.state.refitted(matrix))
+        """Some of the rows; what the state learns from rows, it learns from these alone."""
+        return self._fitted(self.inputs[rows], self.target[rows], self.problem, self.parts[rows])
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A fitted model. Its class also has `fit(settings, rows, seed, threads)` and `load(...)`."""
+    """A fitted model. Its class also has `fit(settings, rows, seed, threads)` and `load(...)`.
+
+    A class that keeps to `rows.monotonic` says so by `keeps_monotonic = True`; others are left out where
+    the contract asks for it.
+    """
 
     kind: str
 
@@ -66,3 +101,16 @@ class Model(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write plain files into `folder`, the same bytes for the same model."""
+
+
+def need_torch(kind: str) -> None:
+    """See that what candidates of `kind` learn with is installed, before anything is done.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if find_spec("torch") is None:
+        raise ValueError(
+            f"a candidate of kind '{kind}' needs PyTorch, which is not installed; run `make torch`, or take "
+            "the candidate out"
+        )

@@ -1,28 +1,33 @@
 """Random forest of scikit-learn, stored by skops."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from millrace.contract import Strict, Task
-from millrace.features import FeatureState, Matrix
+from millrace.contract import Task
+from millrace.features import FeatureState
 from millrace.models import skops_files
 from millrace.models.base import TrainingRows
+from millrace.strict import Strict
+from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+# What skops does not trust by itself.
+TRUSTED = ["sklearn.tree._tree.Tree"]
 
 
 class RandomForestSettings(Strict):
     """Hyperparameters under scikit-learn's own names."""
 
     kind: Literal["random_forest"] = "random_forest"
-    n_estimators: int = Field(100, ge=1, le=5_000)
-    max_features: float = Field(0.5, gt=0, le=1)
-    min_samples_leaf: int = Field(2, ge=1)
+    n_estimators: int = Field(60, ge=1, le=5_000)
+    max_features: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = "sqrt"
+    min_samples_leaf: int = Field(3, ge=1)
 
 
 def readable(matrix: Matrix, state: FeatureState) -> Matrix:
@@ -69,4 +74,4 @@ class RandomForestModel:
 
     @classmethod
     def load(cls, folder: Path, task: Task, state: FeatureState) -> "RandomForestModel":
-        return cls(skops_files.load(folder), task, state)
+        return cls(skops_files.load(folder, TRUSTED), task, state)

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from millrace.contract import Strict, Task
-from millrace.features import FeatureState, Matrix
+from millrace.contract import Task
+from millrace.features import FeatureState
 from millrace.models import skops_files
 from millrace.models.base import TrainingRows
+from millrace.strict import Strict
+from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -40,10 +42,16 @@ class LinearModel:
         from sklearn.pipeline import Pipeline
         from sklearn.preprocessing import StandardScaler
 
-        # The dense matrix begins with the numbers; what follows is 0 or 1 and stays so, as a rare
-        # category that is scaled up would escape the penalty.
-        numbers = list(range(len(rows.state.filled)))
-        scale = ColumnTransformer([("numbers", StandardScaler(), numbers)], remainder="passthrough")
+        # The dense matrix begins with the numbers; what follows is 0 or 1 and is centred only, as a rare
+        # category that is scaled up would escape the penalty. The means are what an explanation starts
+        # from.
+        numbers, columns = len(rows.state.filled), len(rows.state.dense_sources)
+        scale = ColumnTransformer(
+            [
+                ("numbers", StandardScaler(), list(range(numbers))),
+                ("flags", StandardScaler(with_std=False), list(range(numbers, columns))),
+            ]
+        )
         estimator = (
             Ridge(alpha=settings.alpha)
             if rows.task == "regression"

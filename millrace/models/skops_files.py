@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 FILE = "model.skops"
 SCHEMA = "schema.json"
-# What skops does not trust by itself among the types our models are made of.
-TRUSTED = ["sklearn.tree._tree.Tree"]
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -24,11 +22,11 @@ def save(estimator: Any, folder: Path) -> None:
     (folder / FILE).write_bytes(_reproducible(skops.io.dumps(estimator)))
 
 
-def load(folder: Path) -> Any:
-    """Read an estimator back; a file that holds any other type than expected is refused by skops."""
+def load(folder: Path, trusted: Sequence[str] = ()) -> Any:
+    """Read an estimator back; a type that skops does not trust by itself, nor by `trusted`, is refused."""
     import skops.io
 
-    return skops.io.load(folder / FILE, trusted=TRUSTED)
+    return skops.io.load(folder / FILE, trusted=list(trusted))
 
 
 def _reproducible(archive: bytes) -> bytes:

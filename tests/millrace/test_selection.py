@@ -12,18 +12,17 @@ from sklearn.model_selection import TimeSeriesSplit
 
 from millrace.contract import Problem, Task
 from millrace.errors import UserError
-from millrace.features import encode_target, fit_features
 from millrace.metrics import PRIMARY, Outcome, compute_metrics
 from millrace.models import TrainingRows, fit_model
 from millrace.selection import (
     CandidateResult,
     cross_validate,
-    leaderboard,
     make_folds,
+    make_repeated_folds,
     read_out_of_fold,
     threshold_for,
 )
-from tests.millrace.cases import FEATURES, TASKS, Case, make_case, make_problem, make_table, settings
+from tests.millrace.cases import FEATURES, SINGLE, TASKS, Case, make_case, make_problem, make_table, settings
 
 
 def test_every_row_is_validated_once_and_never_fitted_on_in_its_fold(case: Case) -> None:
@@ -48,6 +47,34 @@ def test_folds_follow_the_seed(case: Case) -> None:
         make_folds(case.table, case.problem, 3, seed=seed)[0][1].tolist() for seed in (1, 1, 2)
     )
     assert one == same != other
+
+
+def test_repeats_are_the_folds_of_seeds_in_a_row(case: Case) -> None:
+    found = make_repeated_folds(case.table, case.problem, 3, 2, seed=4)
+    expected = [fold for seed in (4, 5) for fold in make_folds(case.table, case.problem, 3, seed)]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_out_of_fold_predictions_of_repeats_are_all_there_the_first_repeat_first(case: Case) -> None:
+    once, twice = (
+        cross_validate(
+            "one",
+            settings("linear"),
+            case.rows,
+            make_repeated_folds(case.table, case.problem, 3, repeats, seed=0),
+            seed=0,
+            threads=1,
+        )
+        for repeats in (1, 2)
+    )
+    assert len(twice[0].folds) == 6
+    assert twice[0].folds[:3] == once[0].folds
+    table = twice[1]
+    assert table["row"].value_counts().eq(2).all()
+    assert sorted(table["fold"].unique()) == list(range(6))
+    pd.testing.assert_frame_equal(table.drop_duplicates("row").reset_index(drop=True), once[1])
+    assert len(read_out_of_fold(table, case.problem).target) == 2 * len(case.table)
 
 
 def of_classes(**counts: int) -> pd.DataFrame:
@@ -157,6 +184,7 @@ def test_folds_score_rows_that_the_model_has_not_seen(case: Case) -> None:
     assert result.metric > flattering[result.metric_name]
 
 
+@pytest.mark.parametrize("kind", SINGLE)
 def test_scores_do_not_depend_on_the_threads(case: Case, kind: str) -> None:
     (one, first), (two, second) = (validated(case, kind, threads=threads) for threads in (1, 2))
     assert one.folds == two.folds
@@ -179,8 +207,7 @@ def test_a_fold_learns_its_fill_values_from_its_own_rows() -> None:
     changed = table.assign(size=table["size"].where(np.arange(60) < 20, 90.0), y=table["y"])
     found = []
     for each in (table, changed):
-        state = fit_features(each, problem)
-        rows = TrainingRows(state.transform(each), encode_target(each["y"], problem), problem, state)
+        rows = TrainingRows.of(each, problem)
         folds = [(np.arange(20), np.flatnonzero(np.arange(60) == 20))]
         model = fit_model(settings("linear"), rows.take(folds[0][0]), seed=0, threads=1)
         found.append(model.predict(rows.matrix[:20]))
@@ -204,16 +231,3 @@ def test_the_threshold_comes_from_the_costs_and_the_out_of_fold_rows() -> None:
         )
     assert found == sorted(found, reverse=True)
     assert found[0] > found[-1]
-
-
-def test_the_best_candidate_leads() -> None:
-    results = [
-        CandidateResult(
-            candidate=name, metric_name="rmse", folds=({"rmse": score}, {"rmse": score + 1}), seconds=1
-        )
-        for name, score in {"worst": 3.0, "best": 1.0, "middle": 2.0}.items()
-    ]
-    board = leaderboard(results, "regression")
-    assert [result.candidate for result in board] == ["best", "middle", "worst"]
-    assert (board[0].metric, board[0].scores) == (1.5, [1.0, 2.0])
-    assert board[0].std == pytest.approx(np.sqrt(0.5))
