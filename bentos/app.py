@@ -1,4 +1,4 @@
-"""The service's HTTP: three paths around a bundle, and one form for every error (RFC 9457)."""
+"""The service's HTTP: four paths around a bundle, and one form for every error (RFC 9457)."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,10 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from millrace.bundle import METRICS, PROVENANCE, Bundle
+from millrace.bundle import CARD, CARD_MARKDOWN, METRICS, PROVENANCE, Bundle
+from millrace.card import shown
 from millrace.requests import InvalidRequest, RequestReader, write
 
 log = logging.getLogger(__name__)
+PATHS = "/v1/predict, /v1/model, /v1/schema and /v1/card"
 # In bytes.
 BODY_LIMIT = 16 * 2**20
 # A larger body, of more than some hundred rows, is answered in a thread, so that others need not wait.
@@ -33,8 +35,9 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
 
     def answer(body: bytes) -> bytes:
         try:
-            predictions = bundle.fitted.predict(reader.read(body))
-            return msgspec.json.encode({"predictions": write(bundle.fitted, predictions), "model": model})
+            columns, level = reader.read(body)
+            answers = write(bundle.fitted, bundle.fitted.predict(columns), level)
+            return msgspec.json.encode({"predictions": answers, "model": model})
         except InvalidRequest:
             raise
         except Exception:
@@ -51,6 +54,7 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
             Route("/v1/predict", predict, methods=["POST"]),
             Route("/v1/model", _constant({**model, **_about(bundle)})),
             Route("/v1/schema", _constant(reader.schema())),
+            Route("/v1/card", _card(bundle)),
         ],
         exception_handlers={InvalidRequest: _invalid, HTTPException: _refused},
     )
@@ -75,6 +79,23 @@ def _constant(content: Any) -> Callable[[Request], Awaitable[Response]]:
 
     async def get(_: Request) -> Response:
         return _json(encoded)
+
+    return get
+
+
+def _card(bundle: Bundle) -> Callable[[Request], Awaitable[Response]]:
+    """The model card: HTML, or Markdown for those who name it in `Accept`."""
+    page, text = shown(bundle.folder, CARD), shown(bundle.folder, CARD_MARKDOWN)
+    # The page loads nothing; a browser is told to see to it.
+    headers = {
+        "Vary": "Accept",
+        "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+    }
+
+    async def get(request: Request) -> Response:
+        if "text/markdown" in request.headers.get("accept", "").lower():
+            return Response(text, 200, headers, "text/markdown")
+        return Response(page, 200, headers, "text/html")
 
     return get
 
@@ -105,7 +126,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = error.detail
     if error.status_code == 404:
-        detail = f"There is no '{request.url.path}'; there are /v1/predict, /v1/model and /v1/schema."
+        detail = f"There is no '{request.url.path}'; there are {PATHS}."
     if error.status_code == 405:
         detail = f"'{request.url.path}' takes {(error.headers or {})['Allow']}, not {request.method}."
     return _problem(error.status_code, detail, error.headers)

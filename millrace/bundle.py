@@ -13,27 +13,34 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from millrace.contract import OWN_PREFIX, Problem, Strict, parse_problem
+import numpy as np
+
+from millrace.contract import OWN_PREFIX, Problem, parse_problem
 from millrace.decisions import DEFAULT, decide
 from millrace.digests import file_digest
 from millrace.errors import UserError
-from millrace.features import Columns, FeatureState, Matrix
+from millrace.features import Columns, FeatureState
+from millrace.intervals import UNKNOWN, Intervals
 from millrace.metrics import Floats
 from millrace.models import Model, load_model
 from millrace.scales import to_unit
+from millrace.strict import Strict
+from millrace.transforms import Matrix
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 CONTRACT = "contract.json"
 FEATURES = "features.json"
 MODEL = "model.json"
+INTERVALS = "intervals.json"
 METRICS = "metrics.json"
 SPLIT = "split.json"
 EXPLANATION = "explanation.json"
 SELFTEST = "selftest.json"
 REFERENCE = "reference.parquet"
 CARD = "card.html"
+CARD_MARKDOWN = "card.md"
 
 
 class Manifest(Strict):
@@ -54,13 +61,14 @@ class FittedModel:
     """A model with what it needs to read a typed table and to answer in the contract's terms.
 
     Of two classes the second, the positive one, is answered where its probability is at least
-    `threshold`.
+    `threshold`. `intervals` say how sure a prediction is; a model that has not been told knows nothing of it.
     """
 
     problem: Problem
     state: FeatureState
     model: Model
     threshold: float = DEFAULT
+    intervals: Intervals = UNKNOWN
 
     def predict(self, columns: Columns) -> Floats:
         """Values [rows] in the target's unit, or probabilities [rows, classes], for typed columns."""
@@ -76,15 +84,34 @@ class FittedModel:
             return list(predictions.tolist())
         return [self.problem.classes[label] for label in decide(predictions, self.threshold)]
 
-    def columns(self, predictions: Floats) -> dict[str, Any]:
-        """Answers, and probabilities if there are classes, as columns that no table has of its own."""
+    def bounds(self, predictions: Floats, level: float) -> Floats:
+        """Low and high end of each value's interval, in the target's unit: [rows, 2]; see `Intervals`."""
+        return self.intervals.bounds(predictions, self.problem.target, level)
+
+    def sets(self, predictions: Floats, level: float) -> list[list[str]]:
+        """The classes that each row may well be of, the answer among them, in the contract's order."""
+        members = self.intervals.sets(predictions, decide(predictions, self.threshold), level)
+        return [[self.problem.classes[position] for position in np.flatnonzero(row)] for row in members]
+
+    def columns(self, predictions: Floats, level: float | None = None) -> dict[str, Any]:
+        """Answers, and probabilities if there are classes, as columns that no table has of its own.
+
+        With a level also the ends of the interval, or the set of classes.
+        """
         chances = {f"{OWN_PREFIX}{name}": predictions[:, i] for i, name in enumerate(self.problem.classes)}
-        return {"_prediction": self.answers(predictions), **chances}
+        found = {"_prediction": self.answers(predictions), **chances}
+        if level is None:
+            return found
+        if self.problem.classes:
+            return {**found, "_set": self.sets(predictions, level)}
+        low, high = self.bounds(predictions, level).T
+        return {**found, "_low": low, "_high": high}
 
     def save(self, folder: Path) -> None:
-        """Write contract, feature state and model as plain files."""
+        """Write contract, feature state, intervals and model as plain files."""
         write_json(folder / CONTRACT, self.problem.model_dump(mode="json"))
         write_json(folder / FEATURES, self.state.model_dump(mode="json"))
+        write_json(folder / INTERVALS, self.intervals.model_dump(mode="json"))
         threshold = {"threshold": self.threshold} if self.problem.task == "binary" else {}
         write_json(folder / MODEL, {"kind": self.model.kind, **threshold})
         self.model.save(folder)
@@ -96,7 +123,8 @@ class FittedModel:
         state = FeatureState.model_validate(read_json(folder / FEATURES))
         about = read_json(folder / MODEL)
         model = load_model(about["kind"], folder, problem.task, state)
-        return cls(problem, state, model, about.get("threshold", DEFAULT))
+        intervals = Intervals.model_validate(read_json(folder / INTERVALS))
+        return cls(problem, state, model, about.get("threshold", DEFAULT), intervals)
 
 
 @dataclass(frozen=True)

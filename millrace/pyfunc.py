@@ -9,6 +9,8 @@ import pandas as pd
 from millrace.bundle import Bundle, load_bundle
 from millrace.contract import OWN_PREFIX, Problem
 
+INTERVAL = "interval"
+
 
 class BundleModel:
     """Predicts for a DataFrame with the contract's input columns."""
@@ -16,11 +18,19 @@ class BundleModel:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
 
-    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
-        """Values [rows] for regression; otherwise a DataFrame of answers and class probabilities."""
-        fitted = self.bundle.fitted
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
+        """Values [rows] for regression; otherwise a DataFrame of answers and class probabilities.
+
+        With `params={"interval": level}` always a DataFrame, with the columns `_low` and `_high`, or `_set`.
+
+        Raises:
+            UserError: the level is not between 0.5 and 0.99.
+        """
+        fitted, level = self.bundle.fitted, (params or {}).get(INTERVAL)
         predictions = fitted.predict(frame)
-        return pd.DataFrame(fitted.columns(predictions)) if fitted.problem.classes else predictions
+        if level is None and not fitted.problem.classes:
+            return predictions
+        return pd.DataFrame(fitted.columns(predictions, level))
 
 
 def _load_pyfunc(path: str) -> BundleModel:
@@ -29,9 +39,9 @@ def _load_pyfunc(path: str) -> BundleModel:
 
 
 def signature(problem: Problem) -> Any:
-    """The MLflow signature: types and optionality of the contract's inputs, and the output."""
+    """The MLflow signature: types and optionality of the contract's inputs, the output, the parameter."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
     types = {
         "number": DataType.double,
@@ -48,7 +58,8 @@ def signature(problem: Problem) -> Any:
     if problem.classes:
         chances = [ColSpec(DataType.double, OWN_PREFIX + name) for name in problem.classes]
         outputs = [ColSpec(DataType.string, "_prediction"), *chances]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+    params = ParamSchema([ParamSpec(INTERVAL, DataType.double, None)])
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
 
 
 def input_example(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:

@@ -1,13 +1,15 @@
 """The contract at the service's door: strict JSON in, typed columns out, and errors that name the field.
 
-A request is `{"rows": [{...}, ...]}`. Nothing is coerced: text is not a number, a boolean is not a
-number, and what the contract does not know is refused.
+A request is `{"rows": [{...}, ...]}`, with `"interval": 0.9` beside the rows where answers are to say how
+sure they are. Nothing is coerced: text is not a number, a boolean is not a number, and what the contract does
+not know is refused.
 """
 
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from math import isfinite
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,12 +19,22 @@ from numpy.typing import NDArray
 from millrace.bundle import FittedModel
 from millrace.contract import LARGEST, Column, Problem
 from millrace.errors import nearest
+from millrace.intervals import HIGHEST, LOWEST
 
 MAX_ROWS = 10_000
 # How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10
-FORM = '{"rows": [{...}, ...]}'
+FORM = """{"rows": [{...}, ...]}, with "interval": 0.9 beside "rows" if you like"""
+LEVEL: Any = Annotated[
+    float,
+    Meta(
+        ge=LOWEST,
+        le=HIGHEST,
+        description="how often the truth is to lie in the answer's interval, or be in its set of classes",
+        examples=[0.9],
+    ),
+]
 PLACE = re.compile(r"(?P<reason>.*) - at `\$(?P<path>.*)`", re.DOTALL)
 FIELD = re.compile(r"\.rows\[(?P<row>\d+)\](?:\.(?P<field>.*))?", re.DOTALL)
 
@@ -53,6 +65,13 @@ class InvalidRequest(Exception):  # noqa: N818 - as HTTP says it
         self.value = value
 
 
+class Question(NamedTuple):
+    """What is asked: the inputs' columns, in the types that `FeatureState.transform` takes; and a level."""
+
+    columns: dict[str, list[Any]]
+    interval: float | None
+
+
 class RequestReader:
     """Reads the requests that a problem's contract allows."""
 
@@ -61,26 +80,29 @@ class RequestReader:
         self.problem = problem
         row = _row_type(problem)
         rows: Any = Annotated[list[row], Meta(min_length=1, max_length=MAX_ROWS)]  # type: ignore[valid-type]
-        self._body: Any = msgspec.defstruct("Request", [("rows", rows)], forbid_unknown_fields=True)
+        self._body: Any = msgspec.defstruct(
+            "Request", [("rows", rows), ("interval", LEVEL | None, None)], forbid_unknown_fields=True
+        )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._body, dec_hook=_moment)
 
-    def read(self, body: bytes) -> dict[str, list[Any]]:
-        """The inputs' columns, in the types that `FeatureState.transform` takes.
+    def read(self, body: bytes) -> Question:
+        """What a body asks.
 
         Raises:
             InvalidRequest: not JSON, or not what the contract allows.
         """
         try:
-            rows = self._decoder.decode(body).rows
+            asked = self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise self._fault(str(error), body) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
             message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
             raise InvalidRequest(message, "json", status=400) from None
-        columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+        columns = zip(*map(msgspec.structs.astuple, asked.rows), strict=True)
         named = zip(self.problem.features, columns, strict=True)
-        return {name: list(values) for name, values in named if name in self.problem.inputs}
+        inputs = {name: list(values) for name, values in named if name in self.problem.inputs}
+        return Question(inputs, asked.interval)
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a request."""
@@ -94,6 +116,10 @@ class RequestReader:
         if found is None:
             if "of length" in reason:
                 return InvalidRequest(f"'rows' must hold 1 to {MAX_ROWS:,} rows.", "rows", field="rows")
+            if path == ".interval":
+                sent = _member(body, "interval")
+                message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, or null{_not(sent)}."
+                return InvalidRequest(message, _rule(reason), field="interval", value=_value(sent))
             return InvalidRequest(f"The body must be of the form {FORM}.", "type")
         row = int(found["row"])
         if found["field"] is None:
@@ -111,13 +137,17 @@ class RequestReader:
 
     def _field_fault(self, row: int, field: str, reason: str, body: bytes) -> InvalidRequest:
         sent = _sent(body, row, field)
-        shown = f", not {sent[:SHOWN]}" if sent else ""
-        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{shown}."
+        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{_not(sent)}."
         return InvalidRequest(message, _rule(reason), row=row, field=field, value=_value(sent))
 
 
-def write(fitted: FittedModel, predictions: NDArray[np.float64]) -> list[dict[str, Any]]:
+def write(
+    fitted: FittedModel, predictions: NDArray[np.float64], level: float | None = None
+) -> list[dict[str, Any]]:
     """One answer a row, from the values [rows] or probabilities [rows, classes] of a model.
+
+    With a level each has the `interval` that holds the truth so often, its end null where there is none; or
+    the `set` of classes that does.
 
     Raises:
         ValueError: a prediction is not a finite number.
@@ -126,10 +156,22 @@ def write(fitted: FittedModel, predictions: NDArray[np.float64]) -> list[dict[st
         raise ValueError("The model predicted something that is not a finite number.")
     answers, classes = fitted.answers(predictions), fitted.problem.classes
     if not classes:
-        return [{"prediction": answer} for answer in answers]
+        written = [{"prediction": answer} for answer in answers]
+    else:
+        written = [
+            {"prediction": answer, "probabilities": dict(zip(classes, row, strict=True))}
+            for answer, row in zip(answers, predictions.tolist(), strict=True)
+        ]
+    if level is None:
+        return written
+    if classes:
+        sets = fitted.sets(predictions, level)
+        return [{**answer, "set": names} for answer, names in zip(written, sets, strict=True)]
+    bounds = fitted.bounds(predictions, level).tolist()
     return [
-        {"prediction": answer, "probabilities": dict(zip(classes, row, strict=True))}
-        for answer, row in zip(answers, predictions.tolist(), strict=True)
+        # JSON knows no infinity.
+        {**answer, "interval": [end if isfinite(end) else None for end in ends]}
+        for answer, ends in zip(written, bounds, strict=True)
     ]
 
 
@@ -140,14 +182,18 @@ class Moment(datetime):
 def _row_type(problem: Problem) -> Any:
     fields: list[Any] = []
     for position, (name, column) in enumerate(problem.features.items()):
-        if name not in problem.inputs:
+        if _names_rows(problem, name):
             fields.append((f"f{position}", str | None, None))
-        elif column.nullable:
+        elif column.nullable or not column.input:
             fields.append((f"f{position}", _type(column) | None, None))
         else:
             fields.append((f"f{position}", _type(column)))
     names = {f"f{position}": name for position, name in enumerate(problem.features)}
     return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False)
+
+
+def _names_rows(problem: Problem, name: str) -> bool:
+    return problem.features[name].type == "id" or name == problem.key
 
 
 def _type(column: Column) -> Any:
@@ -185,7 +231,7 @@ def _schema_of_moment(_: type) -> dict[str, Any]:
 def _allowed(problem: Problem, field: str) -> str:
     """What a field may hold, as the end of a sentence."""
     column = problem.features[field]
-    if field not in problem.inputs:
+    if _names_rows(problem, field):
         return "text, or null"
     if column.type == "category":
         listed = ", ".join(f'"{name}"' for name in column.categories[:LISTED])
@@ -197,7 +243,7 @@ def _allowed(problem: Problem, field: str) -> str:
         text = "an ISO 8601 date or date-time"
     else:
         text = ("an integer" if column.type == "integer" else "a number") + _bounds(column)
-    return f"{text}, or null" if column.nullable else text
+    return f"{text}, or null" if column.nullable or not column.input else text
 
 
 def _bounds(column: Column) -> str:
@@ -224,10 +270,21 @@ class _Loose(msgspec.Struct):
 def _sent(body: bytes, row: int, field: str) -> str:
     """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
     try:
-        raw = msgspec.json.decode(body, type=_Loose).rows[row]
-        return bytes(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])[field]).decode()
+        return _member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+
+
+def _member(text: bytes, name: str) -> str:
+    """The JSON text of an object's member."""
+    try:
+        return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[name]).decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+def _not(sent: str) -> str:
+    return f", not {sent[:SHOWN]}" if sent else ""
 
 
 def _value(sent: str) -> Any:

@@ -7,11 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from millrace.bundle import METRICS, PROVENANCE, Bundle, FittedModel, load_bundle, seal, write_json
+from millrace.bundle import (
+    CARD,
+    CARD_MARKDOWN,
+    METRICS,
+    PROVENANCE,
+    Bundle,
+    FittedModel,
+    load_bundle,
+    seal,
+    write_json,
+)
+from millrace.card import PLACE
 from millrace.contract import Problem, load_problem, parse_problem
-from millrace.features import encode_target, fit_features
+from millrace.intervals import fit_intervals
 from millrace.models import TrainingRows, fit_model
 from millrace.models.boosting import LightGBMSettings
+from millrace.selection import cross_validate, make_folds, read_out_of_fold
 
 ROOT = Path(__file__).parent.parent.parent
 HOUSES = {
@@ -50,6 +62,8 @@ def houses_folder(houses: Problem, tmp_path_factory: pytest.TempPathFactory) -> 
     rows = 200
     table = pd.DataFrame(
         {
+            "parcel": np.arange(rows, dtype=float),
+            "deed": [f"deed {row}" for row in range(rows)],
             "area (m2)": rng.uniform(10, 1000, rows),
             "height": rng.uniform(2, 12, rows),
             "rooms": rng.integers(1, 30, rows).astype(float),
@@ -103,11 +117,16 @@ def bentoml_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
-    state = fit_features(table, problem)
-    target = encode_target(table[problem.target.name], problem)
-    rows = TrainingRows(state.transform(table), target, problem, state)
-    model = fit_model(LightGBMSettings(n_estimators=5), rows, seed=0, threads=1)
-    FittedModel(problem, state, model).save(folder)
+    rows = TrainingRows.of(table, problem)
+    candidate = LightGBMSettings(n_estimators=5)
+    model = fit_model(candidate, rows, seed=0, threads=1)
+    _, out_of_fold = cross_validate(
+        "one", candidate, rows, make_folds(table, problem, 3, 0), seed=0, threads=1
+    )
+    intervals = fit_intervals(read_out_of_fold(out_of_fold, problem), out_of_fold["row"].to_numpy())
+    FittedModel(problem, rows.state, model, intervals=intervals).save(folder)
+    for name in (CARD, CARD_MARKDOWN):
+        (folder / name).write_text(f"The card of {problem.name}, {name}\n\n{PLACE}\n")
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}
     evaluation = {
         "metric_name": "rmse",

@@ -46,8 +46,8 @@ class Client:
     def __init__(self, app: Starlette) -> None:
         self.app = app
 
-    def get(self, path: str) -> httpx.Response:
-        return asyncio.run(self._ask("GET", path))
+    def get(self, path: str, **content: Any) -> httpx.Response:
+        return asyncio.run(self._ask("GET", path, **content))
 
     def post(self, path: str, **content: Any) -> httpx.Response:
         return asyncio.run(self._ask("POST", path, **content))
@@ -136,6 +136,55 @@ def test_the_model_is_described(client: Client, houses_bundle: Bundle) -> None:
 
 def test_the_schema_is_served(client: Client) -> None:
     assert "area (m2)" in client.get("/v1/schema").json()["$defs"]["Row"]["properties"]
+
+
+def test_intervals_come_on_request_and_change_nothing_else(client: Client, houses_bundle: Bundle) -> None:
+    rows = [{**HOUSE, "area (m2)": 10 + 9 * i} for i in range(100)]
+    plain = client.post("/v1/predict", json={"rows": rows}).json()["predictions"]
+    asked = client.post("/v1/predict", json={"rows": rows, "interval": 0.8}).json()["predictions"]
+    intervals = [answer.pop("interval") for answer in asked]
+    assert asked == plain
+    values = np.array([answer["prediction"] for answer in plain])
+    assert intervals == houses_bundle.fitted.bounds(values, 0.8).tolist()
+
+
+def test_a_wrong_level_is_422(client: Client) -> None:
+    content = assert_problem(client.post("/v1/predict", json={"rows": [HOUSE], "interval": 95}), 422)
+    assert content["detail"] == "'interval' must be a number from 0.5 to 0.99, or null, not 95."
+    assert content["errors"] == [{"row": None, "field": "interval", "rule": "range", "value": 95}]
+
+
+def test_a_set_of_classes_holds_the_answer(iris_bundle: Bundle) -> None:
+    client = Client(make_app(iris_bundle, FACTS))
+    flowers = [dict.fromkeys(iris_bundle.problem.inputs, 1 + i / 10) for i in range(60)]
+    half, all_but_one = (
+        client.post("/v1/predict", json={"rows": flowers, "interval": level}).json()["predictions"]
+        for level in (0.5, 0.99)
+    )
+    assert all(answer["prediction"] in answer["set"] for answer in half)
+    assert min(len(answer["set"]) for answer in half) == 1
+    # Of some fifty rows a class none can be ruled out so surely.
+    assert all(answer["set"] == list(iris_bundle.problem.classes) for answer in all_but_one)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "name"),
+    [
+        ("", "text/html", "card.html"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html", "card.html"),
+        ("text/markdown", "text/markdown", "card.md"),
+        ("Text/Markdown, text/html;q=0.5", "text/markdown", "card.md"),
+    ],
+)
+def test_the_card_is_shown_with_its_provenance(client: Client, accept: str, kind: str, name: str) -> None:
+    response = client.get("/v1/card", headers={"Accept": accept})
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith(kind)
+    assert response.headers["Vary"] == "Accept"
+    assert f"The card of served_houses, {name}" in response.text
+    assert "made up" in response.text
+    assert "<!--" not in response.text
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
 def test_a_broken_contract_is_422(client: Client) -> None:

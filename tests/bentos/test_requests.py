@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from millrace.bundle import Bundle, FittedModel
 from millrace.casting import cast
 from millrace.contract import LARGEST, Column, Problem
-from millrace.features import encode_target, fit_features
-from millrace.models import TrainingRows, fit_model
+from millrace.intervals import UNKNOWN
+from millrace.models import TrainingRows
 from millrace.requests import MAX_ROWS, InvalidRequest, RequestReader, write
-from tests.millrace.cases import FEATURES, KINDS, make_fitted, make_problem, make_table
-from tests.millrace.cases import settings as model_settings
+from tests.millrace.cases import FEATURES, KINDS, fit, make_fitted, make_problem, make_table
 
 Row = dict[str, Any]
 HOUSE: Row = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
@@ -103,7 +102,7 @@ def test_what_the_contract_allows_becomes_the_matrix_of_training(
 ) -> None:
     rows = data.draw(good_rows(houses))
     state = houses_bundle.fitted.state
-    served = state.transform(reader.read(body(*rows)))
+    served = state.transform(reader.read(body(*rows)).columns)
     raw = {name: [row.get(name) for row in rows] for name in houses.columns}
     raw["price"] = [1.0] * len(rows)
     numbers = {name: pa.float64() for name, column in houses.columns.items() if column.type == "integer"}
@@ -230,8 +229,17 @@ def test_a_body_of_another_form_is_refused(
 
 
 def test_ids_and_the_key_are_taken_and_not_used(reader: RequestReader, houses: Problem) -> None:
-    columns = reader.read(body({**HOUSE, "parcel": "7", "deed": None}))
+    columns = reader.read(body({**HOUSE, "parcel": "7", "deed": None})).columns
     assert list(columns) == list(houses.inputs)
+
+
+def test_what_is_no_input_may_be_sent_and_is_not_used() -> None:
+    kept_out = {name: FEATURES[name] | {"input": False} for name in ("kind", "lift", "floor")}
+    reader = RequestReader(make_problem(features=FEATURES | kept_out))
+    sent = {"size": 1.5, "built": None, "kind": "flat", "lift": True, "floor": 3}
+    assert reader.read(body(sent, {"size": 1.5})).columns == {"size": [1.5, 1.5], "built": [None, None]}
+    fault = refused(reader, body(sent | {"floor": "third"}))
+    assert "an integer, or null" in str(fault)
 
 
 def test_the_schema_is_the_contract(reader: RequestReader) -> None:
@@ -263,9 +271,8 @@ def fitted_once(kind: str) -> FittedModel:
     column = {"type": "category", "categories": ["flat", "house", "boat"], "unseen": "missing"}
     problem = make_problem(features=FEATURES | {"kind": column})
     table = make_table().assign(kind=np.resize(np.array(["flat", "house", "tent"], dtype=object), 240))
-    state = fit_features(table, problem)
-    rows = TrainingRows(state.transform(table), encode_target(table["y"], problem), problem, state)
-    return FittedModel(problem, state, fit_model(model_settings(kind), rows, seed=0, threads=1))
+    rows = TrainingRows.of(table, problem)
+    return FittedModel(problem, rows.state, fit(kind, rows))
 
 
 served = st.fixed_dictionaries(
@@ -288,7 +295,7 @@ def test_nulls_and_unseen_categories_are_served_row_by_row_as_in_a_batch(kind: s
     raw = {name: [row.get(name) for row in rows] for name in fitted.problem.columns}
     raw |= {"id": [str(i) for i in range(len(rows))], "y": [1.0] * len(rows)}
     batch = fitted.predict(cast(pa.table(raw), fitted.problem, "test"))
-    single = np.concatenate([fitted.predict(reader.read(body(row))) for row in rows])
+    single = np.concatenate([fitted.predict(reader.read(body(row)).columns) for row in rows])
     assert np.isfinite(single).all()
     np.testing.assert_allclose(single, batch, rtol=1e-12, atol=1e-12)
 
@@ -297,10 +304,10 @@ def test_a_column_of_unseen_categories_takes_text_and_nothing_else() -> None:
     fitted = fitted_once("linear")
     reader, row = RequestReader(fitted.problem), {"floor": 1, "kind": "castle"}
     seen, unseen = (
-        fitted.predict(reader.read(body({**row, "kind": kind})))[0] for kind in ("flat", "castle")
+        fitted.predict(reader.read(body({**row, "kind": kind})).columns)[0] for kind in ("flat", "castle")
     )
     assert seen != unseen
-    assert fitted.predict(reader.read(body({**row, "kind": "tent"})))[0] == unseen
+    assert fitted.predict(reader.read(body({**row, "kind": "tent"})).columns)[0] == unseen
     for wrong in (None, 7):
         error = refused(reader, body({**row, "kind": wrong}))
         assert (error.status, error.field, error.rule) == (422, "kind", "type")
@@ -313,3 +320,58 @@ def test_an_answer_is_never_nan(houses_bundle: Bundle) -> None:
     assert write(houses_bundle.fitted, np.array([2.5])) == [{"prediction": 2.5}]
     with pytest.raises(ValueError, match="not a finite number"):
         write(houses_bundle.fitted, np.array([2.5, np.nan]))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99, 1, None])
+def test_the_level_stands_beside_the_rows(reader: RequestReader, level: float | None) -> None:
+    content = json.dumps({"interval": level, "rows": [HOUSE]}).encode()
+    if level == 1:
+        assert refused(reader, content).rule == "range"
+    else:
+        assert reader.read(content).interval == level
+    assert reader.read(body(HOUSE)).interval is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "rule", "value"),
+    [
+        ("0.995", "range", 0.995),
+        ("90", "range", 90),
+        ("-1", "range", -1),
+        ("true", "type", True),
+        ('"0.9"', "type", "0.9"),
+        ("[0.9]", "type", "[0.9]"),
+    ],
+)
+def test_a_level_that_is_none_is_refused(reader: RequestReader, sent: str, rule: str, value: Any) -> None:
+    error = refused(reader, body(HOUSE).replace(b"{", f'{{"interval": {sent}, '.encode(), 1))
+    assert error.message == f"'interval' must be a number from 0.5 to 0.99, or null, not {sent}."
+    assert (error.status, error.rule, error.row, error.field) == (422, rule, None, "interval")
+    assert error.value == value
+
+
+def test_the_schema_tells_of_the_level(reader: RequestReader) -> None:
+    request = reader.schema()["$defs"]["Request"]
+    number = next(kind for kind in request["properties"]["interval"]["anyOf"] if kind["type"] == "number")
+    assert (number["minimum"], number["maximum"]) == (0.5, 0.99)
+    assert "the truth is to lie" in number["description"]
+    assert request["required"] == ["rows"]
+
+
+def test_an_answer_has_the_interval_of_the_model(houses_bundle: Bundle) -> None:
+    fitted, values = houses_bundle.fitted, np.array([90_000.0, 500_000.0])
+    answers = write(fitted, values, 0.8)
+    assert [answer["interval"] for answer in answers] == fitted.bounds(values, 0.8).tolist()
+    assert all(
+        low <= answer["prediction"] <= high for answer in answers for low, high in [answer["interval"]]
+    )
+    unknown = dataclasses.replace(fitted, intervals=UNKNOWN)
+    assert write(unknown, values, 0.8)[0] == {"prediction": 90_000.0, "interval": [None, None]}
+
+
+def test_an_answer_has_the_set_of_the_model(iris_bundle: Bundle) -> None:
+    fitted, chances = iris_bundle.fitted, np.array([[0.9, 0.05, 0.05], [0.4, 0.35, 0.25]])
+    answers = write(fitted, chances, 0.95)
+    assert [answer["set"] for answer in answers] == fitted.sets(chances, 0.95)
+    assert all(answer["prediction"] in answer["set"] for answer in answers)
+    assert all(list(answer) == ["prediction", "probabilities", "set"] for answer in answers)

@@ -83,6 +83,12 @@ def test_it_describes_its_model(service: httpx.Client, houses_folder: Path) -> N
     assert service.get("/v1/model").json()["digest"] == verify(houses_folder)
 
 
+def test_it_shows_its_card(service: httpx.Client) -> None:
+    assert "The card of served_houses, card.html" in service.get("/v1/card").text
+    text = service.get("/v1/card", headers={"Accept": "text/markdown"})
+    assert text.headers["Content-Type"].startswith("text/markdown")
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_bentoml_answers_for_its_health(service: httpx.Client, path: str) -> None:
     assert service.get(path).status_code == 200

@@ -22,8 +22,7 @@ from millrace.bundle import (
     write_json,
 )
 from millrace.errors import UserError
-from millrace.models import fit_model
-from tests.millrace.cases import Case, make_fitted, settings
+from tests.millrace.cases import Case, fit, make_fitted
 
 
 def bundled(folder: Path, fitted: FittedModel, **provenance: Any) -> str:
@@ -66,7 +65,7 @@ def test_the_threshold_is_part_of_a_binary_bundle_and_of_its_digest(tmp_path: Pa
 def test_the_same_training_has_the_same_digest(case: Case, kind: str, tmp_path: Path) -> None:
     digests = []
     for name in ("one", "two"):
-        model = fit_model(settings(kind), case.rows, seed=0, threads=1)
+        model = fit(kind, case.rows)
         digests.append(bundled(tmp_path / name, FittedModel(case.problem, case.state, model)))
     assert digests[0] == digests[1]
 
@@ -170,7 +169,7 @@ def test_a_bundle_of_another_format_is_refused(original: Path, tmp_path: Path) -
     shutil.copytree(original, tmp_path / "bundle")
     manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 1}
     write_json(tmp_path / "bundle" / MANIFEST, manifest)
-    with pytest.raises(UserError, match="bundle format 1 is not 2"):
+    with pytest.raises(UserError, match="bundle format 1 is not 3"):
         verify(tmp_path / "bundle")
 
 

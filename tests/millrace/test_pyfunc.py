@@ -1,11 +1,18 @@
 """The bundle as MLflow calls it: answers and probabilities under names of their own."""
 
 import dataclasses
+from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
 
-from millrace.bundle import Bundle
+from millrace.bundle import PROVENANCE, Bundle, seal, write_json
+from millrace.errors import UserError
+from millrace.intervals import fit_intervals
+from millrace.metrics import Outcome
 from millrace.pyfunc import BundleModel, signature
 from tests.millrace.cases import Case, make_case, make_fitted
 
@@ -38,3 +45,52 @@ def test_the_label_follows_the_threshold_and_the_probabilities_do_not() -> None:
     pd.testing.assert_frame_equal(found.iloc[:, 1:], before.iloc[:, 1:])
     assert ((found["_prediction"] == "true") == (found["_probability_true"] >= 0.3)).all()
     assert (found["_prediction"] != before["_prediction"]).any()
+
+
+def calibrated(case: Case) -> tuple[BundleModel, pd.DataFrame]:
+    """The same with intervals, here from the rows that the model was fitted on."""
+    model, table = asked(case)
+    fitted = model.bundle.fitted
+    outcome = Outcome(case.problem, case.rows.target, fitted.predict(table))
+    intervals = fit_intervals(outcome, np.arange(len(table)))
+    return BundleModel(
+        dataclasses.replace(model.bundle, fitted=dataclasses.replace(fitted, intervals=intervals))
+    ), table
+
+
+def test_with_a_level_the_intervals_are_those_of_the_model(case: Case) -> None:
+    model, table = calibrated(case)
+    fitted = model.bundle.fitted
+    found, plain = model.predict(table, params={"interval": 0.8}), fitted.predict(table)
+    assert found["_prediction"].tolist() == fitted.answers(plain)
+    if case.problem.classes:
+        assert found["_set"].tolist() == fitted.sets(plain, 0.8)
+        pd.testing.assert_frame_equal(found.drop(columns="_set"), model.predict(table))
+    else:
+        np.testing.assert_array_equal(found[["_low", "_high"]], fitted.bounds(plain, 0.8))
+    with pytest.raises(UserError, match=r"from 0\.5 to 0\.99, not 95"):
+        model.predict(table, params={"interval": 95.0})
+
+
+def test_mlflow_takes_the_level_by_its_own_parameters(case: Case, tmp_path: Path) -> None:
+    """Saved and loaded by MLflow, which checks names and types by the signature."""
+    model, table = calibrated(case)
+    (tmp_path / "bundle").mkdir()
+    model.bundle.fitted.save(tmp_path / "bundle")
+    write_json(tmp_path / "bundle" / PROVENANCE, {})
+    seal(tmp_path / "bundle")
+    mlflow.pyfunc.save_model(
+        tmp_path / "model",
+        loader_module="millrace.pyfunc",
+        data_path=str(tmp_path / "bundle"),
+        signature=signature(case.problem),
+        pip_requirements=[],
+    )
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    rows = table.drop(columns="id").head(20).assign(lift=table["lift"].head(20).fillna(False).astype(bool))
+    expected, plain = model.predict(rows, {"interval": 0.8}), model.predict(rows)
+    pd.testing.assert_frame_equal(loaded.predict(rows, params={"interval": 0.8}), expected)
+    assert type(loaded.predict(rows)) is type(plain)
+    np.testing.assert_array_equal(loaded.predict(rows), plain)
+    with pytest.raises(MlflowException, match="interval"):
+        loaded.predict(rows, params={"interval": "wide"})
