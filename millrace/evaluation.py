@@ -1,15 +1,12 @@
-"""The holdout, once: metrics with intervals, slices, baseline."""
+"""The holdout, once: metrics with intervals, slices, groups of sensitive columns, baseline."""
 
-from itertools import pairwise
-
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from millrace.contract import NUMERIC, Problem, Strict
+from millrace import slices
 from millrace.decisions import DEFAULT
+from millrace.fairness import GroupScore, fairness, gaps
+from millrace.intervals import UNKNOWN, Coverage, Intervals, measure
 from millrace.metrics import (
-    METRICS,
     PRIMARY,
     Floats,
     Interval,
@@ -18,18 +15,8 @@ from millrace.metrics import (
     calibration_error,
     compute_metrics,
 )
-
-MIN_SLICE_ROWS = 5
-QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-
-class Slice(Strict):
-    """The primary metric where one feature has one value, or lies in one quarter of its range."""
-
-    feature: str
-    value: str
-    rows: int
-    metric: float
+from millrace.slices import Slice
+from millrace.strict import Strict
 
 
 class ClassScore(Strict):
@@ -44,7 +31,12 @@ class ClassScore(Strict):
 
 
 class Evaluation(Strict):
-    """A model's results on holdout rows; `classes` and a binary problem's `threshold` where there are any."""
+    """A model's results on holdout rows.
+
+    `classes` and a binary problem's `threshold` where there are any; `coverage` is that of its intervals,
+    or of its sets of classes; `fairness` by group of the sensitive columns, and how far apart these groups
+    are in words.
+    """
 
     metric_name: str
     rows: int
@@ -53,12 +45,21 @@ class Evaluation(Strict):
     slices: tuple[Slice, ...]
     classes: tuple[ClassScore, ...] = ()
     threshold: float | None = None
+    coverage: tuple[Coverage, ...] = ()
+    fairness: tuple[GroupScore, ...] = ()
+    fairness_gaps: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> str:
+        """The weakest slice in a sentence."""
+        return slices.sentence(self.slices, self.metric_name, self.metrics[self.metric_name].value)
 
 
 def evaluate(
     holdout: pd.DataFrame,
     outcome: Outcome,
     baseline: Floats,
+    intervals: Intervals = UNKNOWN,
     *,
     resamples: int,
     confidence: float,
@@ -70,14 +71,21 @@ def evaluate(
     """
     problem = outcome.problem
     plain = problem.costs.threshold if problem.costs else DEFAULT
+    groups = slices.groups(holdout, problem)
+    scored = slices.score(outcome, groups, resamples=resamples, confidence=confidence, seed=seed)
+    of_sensitive = [i for i, group in enumerate(groups) if group.feature in problem.sensitive]
+    treated = fairness(outcome, [groups[i] for i in of_sensitive], [scored[i] for i in of_sensitive])
     return Evaluation(
         metric_name=PRIMARY[problem.task],
         rows=len(holdout),
         metrics=bootstrap_metrics(outcome, resamples=resamples, confidence=confidence, seed=seed),
         baseline=compute_metrics(Outcome(problem, outcome.target, baseline, plain)),
-        slices=tuple(_slices(holdout, outcome)),
+        slices=tuple(scored),
         classes=tuple(_class_score(outcome, position) for position in range(len(problem.classes))),
         threshold=outcome.threshold if problem.task == "binary" else None,
+        coverage=measure(intervals, outcome, confidence),
+        fairness=tuple(treated),
+        fairness_gaps=tuple(gaps(treated, problem, PRIMARY[problem.task])),
     )
 
 
@@ -92,32 +100,3 @@ def _class_score(outcome: Outcome, position: int) -> ClassScore:
         f1=2 * right / max(int(answered.sum() + true.sum()), 1),
         calibration_error=calibration_error(outcome.predicted[:, position], true),
     )
-
-
-def _slices(holdout: pd.DataFrame, outcome: Outcome) -> list[Slice]:
-    problem = outcome.problem
-    metric = METRICS[problem.task][PRIMARY[problem.task]]
-    slices = []
-    for feature in problem.inputs:
-        for value, members in _groups(holdout, feature, problem):
-            if members.sum() >= MIN_SLICE_ROWS:
-                score = float(metric(outcome, members[None].astype(float))[0])
-                slices.append(Slice(feature=feature, value=value, rows=int(members.sum()), metric=score))
-    return slices
-
-
-def _groups(holdout: pd.DataFrame, feature: str, problem: Problem) -> list[tuple[str, NDArray[np.bool_]]]:
-    values = holdout[feature]
-    column = problem.features[feature]
-    if column.type not in NUMERIC and column.type != "datetime":
-        shown = values.astype(str).where(values.notna(), "missing")
-        return [(str(value), (shown == value).to_numpy()) for value in sorted(shown.unique())]
-    groups = [("missing", values.isna().to_numpy())]
-    known = values.dropna()
-    edges = list(dict.fromkeys(known.quantile(list(QUARTILES)))) if len(known) else []
-    for low, high in pairwise(edges):
-        first = low == edges[0]
-        members = values.between(low, high, inclusive="both" if first else "right").to_numpy()
-        form = ",.5g" if column.type in NUMERIC else "%Y-%m-%d"
-        groups.append((f"{low:{form}} to {high:{form}}", members))
-    return groups

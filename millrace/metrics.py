@@ -11,8 +11,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace.contract import Problem, Strict, Task
+from millrace.contract import Problem, Task
 from millrace.decisions import DEFAULT, decide
+from millrace.strict import Strict
 
 Floats = NDArray[np.float64]
 PRIMARY: dict[Task, str] = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
@@ -53,9 +54,23 @@ class Outcome:
 Metric = Callable[[Outcome, Floats], Floats]
 
 
+def losses(outcome: Outcome) -> Floats:
+    """What each row adds to the primary metric [rows]; `from_mean_loss` makes the metric of their mean."""
+    if outcome.problem.task == "regression":
+        return (outcome.target - outcome.predicted) ** 2
+    true = outcome.predicted[np.arange(len(outcome.target)), outcome.target.astype(int)]
+    loss: Floats = -np.log(np.clip(true, CLIP, 1))
+    return loss
+
+
+def from_mean_loss(means: Floats, task: Task) -> Floats:
+    """The primary metric of rows with these mean losses."""
+    return np.sqrt(means) if task == "regression" else means
+
+
 def rmse(outcome: Outcome, weights: Floats) -> Floats:
     """Root of the mean squared error, in the target's unit."""
-    return np.sqrt(_mean((outcome.target - outcome.predicted) ** 2, weights))
+    return np.sqrt(_mean(losses(outcome), weights))
 
 
 def mae(outcome: Outcome, weights: Floats) -> Floats:
@@ -76,8 +91,7 @@ def r2(outcome: Outcome, weights: Floats) -> Floats:
 
 def log_loss(outcome: Outcome, weights: Floats) -> Floats:
     """Mean negative log probability of the true class, in nats."""
-    true = outcome.predicted[np.arange(len(outcome.target)), outcome.target.astype(int)]
-    return _mean(-np.log(np.clip(true, CLIP, 1)), weights)
+    return _mean(losses(outcome), weights)
 
 
 def brier(outcome: Outcome, weights: Floats) -> Floats:

@@ -1,12 +1,19 @@
-"""Whether a challenger becomes champion: a paired bootstrap on the same holdout rows."""
+"""Whether a challenger becomes champion: by the metric, its worst slice, its latency and its size.
 
+Metric and slice are compared by paired bootstraps on the same holdout rows.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
+from millrace import slices
 from millrace.bundle import SPLIT, Bundle
-from millrace.contract import NUMERIC, Problem, Strict, Task
+from millrace.contract import NUMERIC, Problem, Task
+from millrace.footprint import Footprint
 from millrace.metrics import (
     LOWER_IS_BETTER,
     METRICS,
@@ -18,6 +25,7 @@ from millrace.metrics import (
     resample,
 )
 from millrace.splitting import SplitRecord
+from millrace.strict import Strict
 
 MIN_SHARED_ROWS = 10
 BASELINES: dict[Task, str] = {
@@ -25,6 +33,18 @@ BASELINES: dict[Task, str] = {
     "binary": "the baseline that predicts each class as often as it occurs",
     "multiclass": "the baseline that predicts each class as often as it occurs",
 }
+
+
+class Limits(Strict):
+    """What a better metric does not make up for; null is no limit.
+
+    `worst_slice`: how many times the champion's metric the challenger's may be on the challenger's worst
+    slice. `latency_ms`: of one row, the median. `size_mb`: of the bundle's files that a prediction needs.
+    """
+
+    worst_slice: float | None = Field(None, ge=1, le=1000)
+    latency_ms: float | None = Field(None, gt=0, allow_inf_nan=False)
+    size_mb: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,19 @@ class Rule:
     seed: int
 
 
+class Criterion(Strict):
+    """One line of the comparison; `reason` says in words why it did not hold."""
+
+    name: str
+    challenger: float
+    rival: float | None
+    limit: str
+    held: bool
+    reason: str = ""
+
+
 class Verdict(Strict):
-    """The outcome of one comparison, with the reason as a sentence."""
+    """The outcome of one comparison, with the reason as a sentence and all that was weighed for it."""
 
     promote: bool
     reason: str
@@ -55,6 +86,7 @@ class Verdict(Strict):
     rival: float | None = None
     improvement: Interval | None = None
     rows: int = 0
+    criteria: tuple[Criterion, ...] = ()
 
 
 def baseline_predictions(task: Task, training_target: Floats, rows: int, classes: int) -> Floats:
@@ -71,9 +103,17 @@ def against_baseline(problem: Problem, scores: Scores, rule: Rule) -> Verdict:
 
 
 def against_champion(
-    problem: Problem, scores: Scores, holdout: pd.DataFrame, champion: Bundle, version: str, rule: Rule
+    problem: Problem,
+    scores: Scores,
+    holdout: pd.DataFrame,
+    champion: Bundle,
+    version: str,
+    rule: Rule,
+    worst_slice: float | None = None,
 ) -> Verdict:
     """Compare on the holdout rows that the champion was not trained on either.
+
+    With `worst_slice` the challenger's worst slice may not be that many times the champion's there.
 
     A challenger whose holdout differs from the champion's shares only some rows; the champion's own
     split record says which. A champion of a split by time knows nothing later than its own training,
@@ -107,8 +147,92 @@ def against_champion(
             f"{MIN_SHARED_ROWS} are needed to judge"
         )
         return Verdict(promote=False, reason=reason, metric=metric, rows=int(unseen.sum()))
-    rival = champion.fitted.predict(holdout[unseen])
-    return _judge(problem, scores.target[unseen], scores.challenger[unseen], rival, name, rule)
+    shared, target, challenger = holdout[unseen], scores.target[unseen], scores.challenger[unseen]
+    rival = champion.fitted.predict(shared)
+    verdict = _judge(problem, target, challenger, rival, name, rule)
+    sides = Outcome(problem, target, challenger), Outcome(problem, target, rival)
+    return weigh(verdict, _worst_slice(shared, *sides, worst_slice, rule))
+
+
+def within_limits(limits: Limits, challenger: Footprint, rival: Footprint | None = None) -> list[Criterion]:
+    """Latency and size as criteria; the rival's are there to compare."""
+    found = []
+    for name, unit, ours, theirs, limit in (
+        ("latency", "ms", challenger.latency_ms, rival and rival.latency_ms, limits.latency_ms),
+        ("size", "MB", challenger.size_mb, rival and rival.size_mb, limits.size_mb),
+    ):
+        shown = "none" if limit is None else f"at most {limit:g} {unit}"
+        held = limit is None or ours <= limit
+        found.append(
+            Criterion(
+                name=f"{name} ({unit})",
+                challenger=ours,
+                rival=theirs,
+                limit=shown,
+                held=held,
+                reason="" if held else f"its {name} is {ours:.3g} {unit}, {shown} is allowed",
+            )
+        )
+    return found
+
+
+def weigh(verdict: Verdict, criteria: Sequence[Criterion]) -> Verdict:
+    """A verdict with further criteria, all of which must hold too."""
+    failed = [criterion for criterion in criteria if not criterion.held]
+    better = verdict.criteria[0].held
+    reason = verdict.reason + "".join(f"; but {criterion.reason}" for criterion in failed if better)
+    return verdict.model_copy(
+        update={
+            "promote": verdict.promote and not failed,
+            "reason": reason,
+            "criteria": (*verdict.criteria, *criteria),
+        }
+    )
+
+
+def _worst_slice(
+    shared: pd.DataFrame, ours: Outcome, theirs: Outcome, limit: float | None, rule: Rule
+) -> list[Criterion]:
+    """The challenger's worst slice beside the same rows of the champion's; none where all are too small.
+
+    It has become worse if it is past the limit in at least `confidence` of the paired resamples of the
+    slice's rows, so that noise refuses nobody.
+    """
+    problem = ours.problem
+    groups = slices.groups(shared, problem)
+    scored = slices.score(ours, groups, resamples=rule.resamples, confidence=rule.confidence, seed=rule.seed)
+    worst = slices.worst(scored)
+    if worst is None:
+        return []
+    rows = groups[scored.index(worst)].rows
+    name = PRIMARY[problem.task]
+    ours, theirs = (
+        Outcome(problem, outcome.target[rows], outcome.predicted[rows]) for outcome in (ours, theirs)
+    )
+    before = compute_metrics(theirs)[name]
+    line = Criterion(
+        name=f"{name} of its worst slice, {worst.feature} {worst.value} ({worst.rows} rows)",
+        challenger=worst.metric,
+        rival=before,
+        limit="none",
+        held=True,
+    )
+    if limit is None:
+        return [line]
+    metric = METRICS[problem.task][name]
+    past = [
+        metric(ours, weights) > limit * metric(theirs, weights)
+        for weights in resample(len(rows), rule.resamples, rule.seed)
+    ]
+    share = float(np.mean(np.concatenate(past)))
+    allowed = f"at most {limit:g} times the champion's"
+    if share < rule.confidence:
+        return [line.model_copy(update={"limit": allowed})]
+    reason = (
+        f"its worst slice, {worst.feature} {worst.value}, got worse: {name} {worst.metric:.4f} against "
+        f"{before:.4f}, past the allowed {limit:g} times that in {share:.1%} of resamples"
+    )
+    return [line.model_copy(update={"limit": allowed, "held": False, "reason": reason})]
 
 
 def _judge(
@@ -145,4 +269,13 @@ def _judge(
         rival=theirs,
         improvement=Interval(value=sign * (theirs - ours), low=float(low), high=float(high)),
         rows=len(target),
+        criteria=(
+            Criterion(
+                name=name,
+                challenger=ours,
+                rival=theirs,
+                limit=f"better in at least {rule.confidence * 100:g}% of resamples",
+                held=promote,
+            ),
+        ),
     )

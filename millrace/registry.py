@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from millrace.contract import Strict
+from millrace.strict import Strict
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"

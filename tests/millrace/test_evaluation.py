@@ -8,9 +8,10 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from millrace.bundle import FittedModel
-from millrace.evaluation import MIN_SLICE_ROWS, Evaluation, evaluate
+from millrace.evaluation import Evaluation, evaluate
 from millrace.metrics import METRICS, PRIMARY, Outcome, compute_metrics
 from millrace.promotion import baseline_predictions
+from millrace.slices import MIN_ROWS
 from tests.millrace.cases import Case, make_case, make_fitted, make_problem
 
 
@@ -74,8 +75,8 @@ def test_numbers_and_moments_are_cut_at_their_quartiles() -> None:
         (np.full(240, np.nan), [("missing", 240)]),
         (np.repeat([0.0, 1.0], [230, 10]), [("0 to 1", 240)]),
         (np.repeat([0.0, 1.0], 120), [("0 to 0.5", 120), ("0.5 to 1", 120)]),
-        (np.repeat([0.0, np.nan], [240 - MIN_SLICE_ROWS, MIN_SLICE_ROWS]), [("missing", MIN_SLICE_ROWS)]),
-        (np.repeat([0.0, np.nan], [241 - MIN_SLICE_ROWS, MIN_SLICE_ROWS - 1]), []),
+        (np.repeat([0.0, np.nan], [240 - MIN_ROWS, MIN_ROWS]), [("missing", MIN_ROWS)]),
+        (np.repeat([0.0, np.nan], [241 - MIN_ROWS, MIN_ROWS - 1]), []),
     ],
 )
 def test_columns_with_few_values_have_few_slices(values: Any, expected: list[tuple[str, int]]) -> None:

@@ -11,15 +11,19 @@ import pytest
 from millrace.bundle import SPLIT, Bundle, FittedModel, write_json
 from millrace.contract import Problem
 from millrace.features import encode_target
+from millrace.footprint import Footprint
 from millrace.metrics import PRIMARY, Floats, Outcome, resample, rmse
 from millrace.promotion import (
     MIN_SHARED_ROWS,
+    Limits,
     Rule,
     Scores,
     Verdict,
     against_baseline,
     against_champion,
     baseline_predictions,
+    weigh,
+    within_limits,
 )
 from millrace.splitting import split
 from tests.millrace.cases import FEATURES, Case, make_case, make_fitted, make_problem, make_table
@@ -241,3 +245,106 @@ def test_a_champion_of_another_rule_is_judged_on_what_both_hold_out(tmp_path: Pa
     shared = holdout["id"].isin(split(case.table, case.problem)[1]["id"]).sum()
     scores = scores_of(holdout, problem, holdout["y"].to_numpy())
     assert against_champion(problem, scores, holdout, champion, "1", RULE).rows == shared
+
+
+def judged_by_slice(folder: Path, factors: dict[str, float], limit: float | None, rows: int = 600) -> Verdict:
+    """Challenge a champion whose errors are grown or shrunk by `factors`, kind by kind."""
+    case, table = make_case("regression"), make_table(rows=rows)
+    table["kind"] = table["kind"].where(np.arange(rows) % 2 == 0, "boat")
+    fitted = make_fitted("regression", "linear")
+    holdout = split(table, case.problem)[1]
+    champion = champion_of(folder, fitted, table)
+    target, theirs = holdout["y"].to_numpy(), fitted.predict(holdout)
+    factor = holdout["kind"].map(factors).astype(float).fillna(0.1).to_numpy()
+    scores = scores_of(holdout, case.problem, target + factor * (theirs - target))
+    return against_champion(case.problem, scores, holdout, champion, "3", RULE, limit)
+
+
+def test_a_better_mean_does_not_make_up_for_a_worse_slice(tmp_path: Path) -> None:
+    factors = {"flat": 0.1, "house": 1.3}
+    verdict = judged_by_slice(tmp_path, factors, 1.1)
+    metric, worst = verdict.criteria
+    assert metric.held
+    assert verdict.challenger is not None
+    assert verdict.rival is not None
+    assert verdict.challenger < verdict.rival
+    assert not worst.held
+    assert not verdict.promote
+    assert worst.name.startswith("rmse of its worst slice, kind house (")
+    assert worst.rival is not None
+    assert worst.challenger == pytest.approx(1.3 * worst.rival)
+    assert "asked for; but its worst slice, kind house, got worse: rmse" in verdict.reason
+    assert verdict.reason.endswith("past the allowed 1.1 times that in 100.0% of resamples")
+    for limit in (None, 1.4):
+        assert judged_by_slice(tmp_path, factors, limit).promote
+
+
+def test_noise_in_a_slice_refuses_nobody(tmp_path: Path) -> None:
+    """A slice that is past the limit by luck of the draw, and not surely so."""
+    case, table = make_case("regression"), make_table(rows=600)
+    fitted = make_fitted("regression", "linear")
+    holdout = split(table, case.problem)[1]
+    target, theirs = holdout["y"].to_numpy(), fitted.predict(holdout)
+    house = (holdout["kind"] == "house").to_numpy()
+    # Better everywhere, but for two rows of one slice that are missed by much.
+    ours = target + 0.3 * (theirs - target)
+    ours[np.flatnonzero(house)[:2]] += 3
+    scores = scores_of(holdout, case.problem, ours)
+    rule = Rule(resamples=400, confidence=0.95, seed=0)
+    verdict = against_champion(
+        case.problem, scores, holdout, champion_of(tmp_path, fitted, table), "3", rule, 1.0
+    )
+    worst = verdict.criteria[1]
+    assert "kind house" in worst.name
+    assert worst.rival is not None
+    assert worst.challenger > 1.1 * worst.rival
+    assert (worst.held, worst.reason) == (True, "")
+
+
+def test_a_slice_that_was_bad_before_is_no_reason(tmp_path: Path) -> None:
+    verdict = judged_by_slice(tmp_path, {"flat": 0.2, "house": 0.9}, 1.0)
+    assert verdict.promote
+    assert [line.held for line in verdict.criteria] == [True, True]
+
+
+def test_slices_too_small_to_judge_are_not_weighed(tmp_path: Path) -> None:
+    verdict = judged_by_slice(tmp_path, {"flat": 0.1, "house": 1.3}, 1.1, rows=60)
+    assert verdict.rows == 12
+    assert [line.name for line in verdict.criteria] == ["rmse"]
+
+
+LIGHT, HEAVY = Footprint(latency_ms=1.0, size_mb=0.5), Footprint(latency_ms=9.0, size_mb=80.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "footprint", "expected"),
+    [
+        (Limits(), HEAVY, None),
+        (Limits(latency_ms=9, size_mb=80), HEAVY, None),
+        (Limits(latency_ms=8.9), HEAVY, "its latency is 9 ms, at most 8.9 ms is allowed"),
+        (Limits(size_mb=10), HEAVY, "its size is 80 MB, at most 10 MB is allowed"),
+        (
+            Limits(latency_ms=5, size_mb=10),
+            HEAVY,
+            "its latency is 9 ms, at most 5 ms is allowed; but its size",
+        ),
+        (Limits(latency_ms=5, size_mb=10), LIGHT, None),
+    ],
+)
+def test_absolute_limits_hold_for_the_first_model_too(
+    case: Case, limits: Limits, footprint: Footprint, expected: str | None
+) -> None:
+    target = case.rows.target
+    simple = baseline_predictions(case.problem.task, target, len(target), len(case.problem.classes))
+    good = make_fitted(case.problem.task, "linear").predict(case.table)
+    better = against_baseline(case.problem, Scores(target, good, simple), RULE)
+    verdict = weigh(better, within_limits(limits, footprint))
+    assert [line.name for line in verdict.criteria[1:]] == ["latency (ms)", "size (MB)"]
+    assert verdict.promote is (expected is None)
+    assert verdict.reason.startswith(better.reason)
+    assert verdict.reason == better.reason if expected is None else expected in verdict.reason
+    # One that is no better is told so, and nothing of its weight.
+    worse = against_baseline(case.problem, Scores(target, simple, simple), RULE)
+    verdict = weigh(worse, within_limits(limits, footprint, LIGHT))
+    assert (verdict.promote, verdict.reason) == (False, worse.reason)
+    assert verdict.criteria[1].rival == 1.0
