@@ -9,10 +9,10 @@ import pandas as pd
 
 from millrace import bundle as files
 from millrace.bundle import FittedModel, seal, write_json
+from millrace.card import write_card
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
-from millrace.pages import render
-from millrace.selection import CandidateResult
+from millrace.leaderboard import Leaderboard
 from millrace.splitting import SplitRecord
 
 SELFTEST_ROWS = 20
@@ -26,10 +26,11 @@ class Training:
     training_rows: pd.DataFrame
     holdout_rows: pd.DataFrame
     evaluation: Evaluation
-    leaderboard: tuple[CandidateResult, ...]
+    leaderboard: Leaderboard
     importance: list[Importance]
     split: SplitRecord
-    plots: dict[str, bytes]
+    evaluation_plots: dict[str, bytes]
+    explanation_plots: dict[str, bytes]
     data_digest: str
     confidence: float
 
@@ -39,7 +40,7 @@ def pack(folder: Path, training: Training, provenance: dict[str, Any], reference
     training.fitted.save(folder)
     ranked = [
         {"candidate": result.candidate, "metric": result.metric, "std": result.std}
-        for result in training.leaderboard
+        for result in training.leaderboard.rows
     ]
     evaluation = training.evaluation.model_dump(mode="json")
     write_json(folder / files.METRICS, {"evaluation": evaluation, "leaderboard": ranked})
@@ -47,7 +48,7 @@ def pack(folder: Path, training: Training, provenance: dict[str, Any], reference
     write_json(folder / files.EXPLANATION, [item.model_dump(mode="json") for item in training.importance])
     write_json(folder / files.SELFTEST, _selftest(training))
     _reference(training, reference_rows, seed).to_parquet(folder / files.REFERENCE, compression="zstd")
-    (folder / files.CARD).write_text(_card(training), encoding="utf-8")
+    write_card(folder, training)
     write_json(folder / files.PROVENANCE, provenance)
     return seal(folder)
 
@@ -77,23 +78,3 @@ def _reference(training: Training, rows: int, seed: int) -> pd.DataFrame:
     columns = [*fitted.problem.inputs, fitted.problem.target.name]
     chosen = table.iloc[sample][columns].reset_index(drop=True)
     return chosen.assign(**fitted.columns(fitted.predict(chosen)))
-
-
-def _card(training: Training) -> str:
-    problem = training.fitted.problem
-    plots = dict(training.plots)
-    importance = plots.pop("importance")
-    return render(
-        "card",
-        title=f"Model card: {problem.name}",
-        problem=problem,
-        held_out=training.split.sentence(problem),
-        candidate=training.leaderboard[0].candidate,
-        training_rows=training.split.training_rows,
-        data_digest=training.data_digest,
-        evaluation=training.evaluation,
-        confidence=training.confidence,
-        leaderboard=training.leaderboard,
-        evaluation_plots=plots,
-        importance_plot=importance,
-    )

@@ -8,13 +8,24 @@ import numpy as np
 from millrace.contract import Costs, Problem
 from millrace.decisions import cost_curve
 from millrace.explanation import Contributions
-from millrace.metrics import BINS, Outcome, calibration_error, compute_metrics, reliability
+from millrace.intervals import DEFAULT as LEVEL
+from millrace.intervals import SHOWN, Intervals, holds
+from millrace.metrics import (
+    BINS,
+    LOWER_IS_BETTER,
+    Outcome,
+    calibration_error,
+    compute_metrics,
+    reliability,
+)
+from millrace.tuning import TuningResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9822b", "#8a8f98"
 TOP_FEATURES = 3
+BAND_ROWS = 150
 
 
 def evaluation_plots(outcome: Outcome, out_of_fold: Outcome | None = None) -> dict[str, bytes]:
@@ -31,6 +42,32 @@ def evaluation_plots(outcome: Outcome, out_of_fold: Outcome | None = None) -> di
     if problem.costs and out_of_fold:
         plots["cost"] = _cost(outcome, out_of_fold, problem.costs)
     return plots
+
+
+def interval_plot(outcome: Outcome, intervals: Intervals) -> bytes:
+    """A sample of rows with their intervals, in the order of the predictions; or how large sets are."""
+    if outcome.problem.classes:
+        return _set_sizes(outcome, intervals)
+    target, rows = outcome.problem.target, len(outcome.target)
+    sample = np.random.default_rng(0).permutation(rows)[:BAND_ROWS]
+    sample = sample[np.argsort(outcome.predicted[sample], kind="stable")]
+    places, actual, predicted = np.arange(len(sample)), outcome.target[sample], outcome.predicted[sample]
+    low, high = intervals.bounds(predicted, target, LEVEL).T
+    held = (low <= actual) & (actual <= high)
+    figure, axes = _figure(8, 4.2)
+    # What has no end is drawn as far as there is anything to see.
+    seen = np.concatenate([actual, predicted])
+    low, high = np.where(np.isinf(low), seen.min(), low), np.where(np.isinf(high), seen.max(), high)
+    band = {"step": "mid", "color": BLUE, "alpha": 0.2, "linewidth": 0}
+    axes.fill_between(places, low, high, label=f"{LEVEL:.0%} interval", **band)
+    axes.step(places, predicted, where="mid", color=BLUE, linewidth=1.2, label="predicted")
+    axes.plot(places[held], actual[held], "o", color=GREY, markersize=3.5, label="actual, inside")
+    axes.plot(places[~held], actual[~held], "D", color=ORANGE, markersize=4.5, label="actual, outside")
+    axes.set_xlabel(f"{len(sample)} of {rows} holdout rows, from the lowest prediction to the highest")
+    unit = f" ({_label(target.unit)})" if target.unit else ""
+    axes.set_ylabel(f"{_label(target.name)}{unit}")
+    axes.legend(loc="upper left", frameon=False)
+    return _png(figure)
 
 
 def explanation_plots(contributions: Contributions, problem: Problem) -> dict[str, bytes]:
@@ -68,6 +105,14 @@ def comparison_plot(results: list[Any], metric: str) -> bytes:
     axes.set_xlabel(f"{metric} of each fold, and their mean")
     axes.grid(axis="x", alpha=0.3)
     return _png(figure)
+
+
+def tuning_plots(result: TuningResult) -> dict[str, bytes]:
+    """The history of a search and, where enough trials were completed, which hyperparameters decided."""
+    plots = {"history": _history(result)}
+    if result.importance:
+        plots["importance"] = _bars(result.importance, "share in reaching the best trials")
+    return plots
 
 
 def _residuals(outcome: Outcome) -> bytes:
@@ -163,6 +208,26 @@ def _cost(outcome: Outcome, out_of_fold: Outcome, costs: Costs) -> bytes:
     return _png(figure)
 
 
+def _set_sizes(outcome: Outcome, intervals: Intervals) -> bytes:
+    classes = len(outcome.problem.classes)
+    sizes = np.arange(1, classes + 1)
+    figure, axes = _figure(6.4, 3.6)
+    for place, level in enumerate(SHOWN):
+        held, found = holds(intervals, outcome, level)
+        right, all_rows = (
+            np.bincount(found[part].astype(int), minlength=classes + 1)[1:] for part in (held, held | True)
+        )
+        bars = {"x": sizes + 0.27 * (place - 1), "width": 0.25}
+        label = f"{level:.0%}: {held.mean():.1%} hold the truth"
+        axes.bar(height=right, color=BLUE, alpha=0.4 + 0.3 * place, label=label, **bars)
+        axes.bar(height=all_rows - right, bottom=right, color=ORANGE, **bars)
+    axes.set_xticks(sizes)
+    axes.set_xlabel("classes in a set (orange: not the true one)")
+    axes.set_ylabel("holdout rows")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
 def _confusion(outcome: Outcome) -> bytes:
     classes = outcome.problem.classes
     counts = np.zeros((len(classes), len(classes)), dtype=int)
@@ -182,11 +247,34 @@ def _confusion(outcome: Outcome) -> bytes:
 
 
 def _importance(contributions: Contributions) -> bytes:
-    items = contributions.importance[:20][::-1]
-    figure, axes = _figure(6.4, 1 + 0.32 * len(items))
-    axes.barh([_label(item.feature) for item in items], [item.value for item in items], color=BLUE)
-    axes.set_xlabel("mean absolute contribution")
+    values = {item.feature: item.value for item in contributions.importance[:20]}
+    return _bars(values, "mean absolute contribution")
+
+
+def _bars(values: dict[str, float], what: str) -> bytes:
+    """A bar a name, the first on top."""
+    figure, axes = _figure(6.4, 1 + 0.32 * len(values))
+    axes.barh([_label(name) for name in values][::-1], list(values.values())[::-1], color=BLUE)
+    axes.set_xlabel(what)
     axes.grid(axis="x", alpha=0.3)
+    return _png(figure)
+
+
+def _history(result: TuningResult) -> bytes:
+    """Each trial's score, and the best until then; a pruned one's score is of its first folds only."""
+    figure, axes = _figure(7.2, 4.2)
+    complete, pruned = result.of("complete"), result.of("pruned")
+    numbers, scores = [trial.number for trial in complete], [trial.metric for trial in complete]
+    axes.plot([t.number for t in pruned], [t.metric for t in pruned], "x", color=GREY, label="pruned")
+    axes.plot(numbers, scores, "o", color=BLUE, label="on all folds")
+    best = np.minimum if result.metric_name in LOWER_IS_BETTER else np.maximum
+    axes.step(numbers, best.accumulate(scores), where="post", color=BLUE, label="best so far")
+    axes.axhline(result.hand_set.metric, color=ORANGE, linewidth=1, label="hand-set")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("trial")
+    axes.set_ylabel(f"{result.metric_name}, mean of its folds")
+    axes.legend(framealpha=0.8, edgecolor="none")
+    axes.grid(axis="y", alpha=0.3)
     return _png(figure)
 
 

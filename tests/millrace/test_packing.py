@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from millrace.bundle import CARD, EXPLANATION, METRICS, PROVENANCE, REFERENCE, SELFTEST, SPLIT, load_bundle
+from millrace.bundle import EXPLANATION, METRICS, PROVENANCE, REFERENCE, SELFTEST, SPLIT, load_bundle
 from millrace.casting import cast
 from millrace.evaluation import evaluate
 from millrace.explanation import Importance
 from millrace.features import encode_target
+from millrace.leaderboard import Leaderboard
 from millrace.metrics import Outcome
 from millrace.packing import Training, pack
 from millrace.promotion import baseline_predictions
@@ -36,10 +37,11 @@ def training_of(case: Case) -> Training:
         training_rows=training_rows,
         holdout_rows=holdout,
         evaluation=evaluation,
-        leaderboard=(result,),
+        leaderboard=Leaderboard(metric_name=name, results=(result,), baseline=result, reason="alone"),
         importance=[Importance(feature="size", value=1.0)],
         split=record,
-        plots={"importance": b"\x89PNG", "residuals": b"\x89PNG"},
+        evaluation_plots={"residuals": b"\x89PNG"},
+        explanation_plots={"importance": b"\x89PNG"},
         data_digest="0123456789abcdef" * 4,
         confidence=0.9,
     )
@@ -98,12 +100,3 @@ def test_the_reference_is_a_sample_of_training_rows_with_predictions(
     assert reference["_prediction"].tolist() == training.fitted.answers(predicted)
     if chances:
         np.testing.assert_array_equal(reference[chances].to_numpy(), predicted)
-
-
-def test_the_card_is_one_page_that_loads_nothing(case: Case, tmp_path: Path) -> None:
-    packed(tmp_path / "bundle", training_of(case))
-    card = (tmp_path / "bundle" / CARD).read_text(encoding="utf-8")
-    assert case.problem.title in card
-    assert "<script" not in card
-    assert 'src="http' not in card
-    assert 'href="http' not in card

@@ -10,10 +10,10 @@ import pytest
 from millrace.bundle import FittedModel
 from millrace.contract import Task
 from millrace.explanation import explain
-from millrace.features import encode_target, fit_features
+from millrace.intervals import UNKNOWN, fit_intervals
 from millrace.metrics import Outcome
 from millrace.models import TrainingRows, fit_model
-from millrace.plots import comparison_plot, evaluation_plots, explanation_plots
+from millrace.plots import comparison_plot, evaluation_plots, explanation_plots, interval_plot
 from millrace.selection import CandidateResult
 from tests.millrace.cases import Case, make_case, make_fitted, make_problem, settings
 
@@ -46,6 +46,16 @@ def test_the_same_results_are_drawn_as_the_same_bytes() -> None:
     one, two = (evaluation_plots(Outcome(case.problem, case.rows.target, predicted)) for _ in range(2))
     assert one == two
     assert evaluation_plots(Outcome(case.problem, case.rows.target, predicted[::-1])) != one
+
+
+def test_intervals_are_drawn_with_and_without_ends(case: Case) -> None:
+    predicted = make_fitted(case.problem.task, "lightgbm").predict(case.table)
+    outcome = Outcome(case.problem, case.rows.target, predicted)
+    drawn = interval_plot(outcome, fit_intervals(outcome, np.arange(len(case.table))))
+    assert drawn.startswith(PNG)
+    assert interval_plot(outcome, UNKNOWN) not in (b"", drawn)
+    one = Outcome(case.problem, outcome.target[:1], outcome.predicted[:1])
+    assert interval_plot(one, UNKNOWN).startswith(PNG)
 
 
 def test_costs_are_drawn_where_the_contract_sets_them() -> None:
@@ -95,11 +105,9 @@ def drawn(name: str, text: str) -> None:
         size = np.linspace(0, 1, 60)
         outcome = size if task == "regression" else np.resize(np.array(problem.classes, dtype=object), 60)
         table = pd.DataFrame({name: size, f"y {name}": outcome})
-        state = fit_features(table, problem)
-        encoded = encode_target(outcome, problem)
-        rows = TrainingRows(state.transform(table), encoded, problem, state)
-        fitted = FittedModel(problem, state, fit_model(settings("lightgbm"), rows, seed=0, threads=1))
-        plots = evaluation_plots(Outcome(problem, encoded, fitted.predict(table)))
+        rows = TrainingRows.of(table, problem)
+        fitted = FittedModel(problem, rows.state, fit_model(settings("lightgbm"), rows, seed=0, threads=1))
+        plots = evaluation_plots(Outcome(problem, rows.target, fitted.predict(table)))
         plots |= explanation_plots(explain(fitted, rows.matrix), problem)
         assert all(png.startswith(PNG) for png in plots.values())
 
