@@ -7,6 +7,9 @@ that are there twice. First the same suites by both engines, on a million rows. 
 steps call (reading, casting, digest, checks, cleaning, checks again) on ten million rows of Parquet, beside
 polars that only scans the file and aggregates its columns. Each time in a process of its own, without the
 imports, with every processor; prints seconds, ratios and the peak memory of the process.
+
+As much memory as the largest needs is touched and freed before each: on a virtual machine whose host takes
+back free memory, to get it again can take longer than all the work, and would be most of what one measures.
 """
 
 import resource
@@ -39,6 +42,7 @@ ROWS = {"tiny": 1_000, "checks": BLOCK, "whole": 10 * BLOCK}
 # Of a thousand rows: cells out of range and cells missing in each column, and rows copied from others.
 BAD, MISSING, COPIED = 0.5, 0.5, 1
 BAD_ROWS_LIMIT = 0.05
+TOUCH = "import numpy; numpy.ones(5 * 2**26)"
 PROBLEM = load_problem("california_housing", ROOT / "configs" / "problems")
 
 
@@ -132,20 +136,18 @@ def contend(name: str, folder: Path) -> None:
     """Run one contender in this process, after a tiny table to warm up, and print what it took."""
     table, run = CONTENDERS[name]
     run(folder / "tiny.parquet")
+    subprocess.run([sys.executable, "-c", TOUCH], check=True)
     run(folder / f"{table}.parquet")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(*(f"{name}={took}" for name, took in {**seconds, "peak": peak}.items()), sep=";")
 
 
-def measure(name: str, folder: Path, rounds: int) -> dict[str, float]:
-    """The median of each figure over rounds in processes of their own; `all` is the sum of the seconds."""
-    runs = []
-    for _ in range(rounds):
-        command = [sys.executable, __file__, "contend", name, str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found = {part: float(took) for part, _, took in (f.partition("=") for f in done.stdout.split(";"))}
-        runs.append({**found, "all": sum(found.values()) - found["peak"]})
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+def measure(name: str, folder: Path) -> dict[str, float]:
+    """Each figure of a contender in a process of its own; `all` is the sum of the seconds."""
+    command = [sys.executable, __file__, "contend", name, str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = {part: float(took) for part, _, took in (f.partition("=") for f in done.stdout.split(";"))}
+    return {**found, "all": sum(found.values()) - found["peak"]}
 
 
 def main(rounds: int) -> None:
@@ -153,7 +155,12 @@ def main(rounds: int) -> None:
         folder = Path(scratch)
         for name, rows in ROWS.items():
             make_table(folder / f"{name}.parquet", rows)
-        figures = {name: measure(name, folder, rounds) for name in CONTENDERS}
+        # In turns: a machine's good and bad minutes are then everyone's.
+        runs = [{name: measure(name, folder) for name in CONTENDERS} for _ in range(rounds)]
+    figures = {
+        name: {key: statistics.median(run[name][key] for run in runs) for key in runs[0][name]}
+        for name in CONTENDERS
+    }
     for table, what in (("checks", "the same checks"), ("whole", "to a clean table")):
         names = [name for name in CONTENDERS if CONTENDERS[name][0] == table]
         least = figures[names[0]]["all"]
