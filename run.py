@@ -75,6 +75,9 @@ def _training(arguments: argparse.Namespace) -> Start:
     source = Source.model_validate(arguments.data) if arguments.data else problem.source
 
     def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
         from pipelines import training
 
         training.run(problem, source=source, **common)

@@ -37,10 +37,11 @@ def load_configuration(path: Path, overrides: list[str], model: type[S]) -> Conf
     changed = dict(_override(settings, text) for text in overrides)
 
     def place(location: Location) -> str:
+        location = _without_tags(location)
         for key, text in changed.items():
             if key == location[: len(key)] or key[: len(location)] == location:
                 return f"--set {text}"
-        return f"{path}, line {line_of(node, SETTINGS + _without_tags(location))}"
+        return f"{path}, line {line_of(node, SETTINGS + location)}"
 
     try:
         parsed = model.model_validate(settings)
@@ -94,4 +95,4 @@ def _override(settings: dict[str, Any], text: str) -> tuple[Location, str]:
 
 def _without_tags(location: Location) -> Location:
     """Pydantic puts a union's tag into the location (candidates.a.lightgbm.key); files have no such key."""
-    return location[:2] + location[3:] if location[:1] == ("candidates",) and len(location) > 3 else location
+    return location[:2] + location[3:] if location[:1] == ("candidates",) and len(location) > 2 else location

@@ -6,9 +6,10 @@ from pathlib import Path
 from zenml.models import PipelineRunResponse
 
 from millrace.cleaning import RowCounts
-from millrace.contract import Column, Strict
+from millrace.contract import Column
 from millrace.profiling.drafting import ColumnProfile, Draft
 from millrace.quality import shown_range
+from millrace.strict import Strict
 
 
 class Decision(Strict):

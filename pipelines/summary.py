@@ -6,22 +6,29 @@ from typing import Any
 from zenml.models import PipelineRunResponse, StepRunResponse
 
 from millrace.cleaning import RowCounts
-from millrace.contract import Problem, Strict
+from millrace.comparison import standing
+from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.evaluation import Evaluation
+from millrace.leaderboard import Leaderboard
 from millrace.metrics import Interval
+from millrace.promotion import Criterion
 from millrace.registry import Registration
+from millrace.strict import Strict
 from steps.materializers import TABLE
 from steps.promote import Promotion
-from steps.train import Leaderboard
 
 
 class Entry(Strict):
-    """One candidate on the leaderboard; seconds of wall time for its cross-validation."""
+    """One candidate on the leaderboard, or the baseline, which is the last.
+
+    `p_value` is that of the best one's being better (None for the best), `seconds` the time of its folds.
+    """
 
     candidate: str
     metric: float
     std: float
+    p_value: float | None
     seconds: float
 
 
@@ -37,9 +44,12 @@ class Summary(Strict):
     holdout: dict[str, Interval]
     baseline: dict[str, float]
     leaderboard: tuple[Entry, ...]
+    left_out: tuple[str, ...]
+    worst_slice: str
     model_version: str
     promoted: bool
     reason: str
+    criteria: tuple[Criterion, ...]
     champion_before: str | None
     champion_version: str | None
     bundle_digest: str
@@ -69,12 +79,15 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
         holdout=evaluation.metrics,
         baseline=evaluation.baseline,
         leaderboard=tuple(
-            Entry(candidate=r.candidate, metric=r.metric, std=r.std, seconds=r.seconds)
-            for r in leaderboard.results
+            Entry(candidate=r.candidate, metric=r.metric, std=r.std, p_value=r.p_value, seconds=r.seconds)
+            for r in leaderboard.rows
         ),
+        left_out=leaderboard.left_out,
+        worst_slice=evaluation.worst,
         model_version=registration.version,
         promoted=promotion.verdict.promote,
         reason=promotion.verdict.reason,
+        criteria=promotion.verdict.criteria,
         champion_before=promotion.champion_before,
         champion_version=champion.version if champion else None,
         bundle_digest=registration.digest,
@@ -110,10 +123,17 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
         f"mean {summary.metric} of folds",
         "deviation",
         "seconds",
+        "beside the chosen",
     ):
-        board.add_column(name, justify="left" if name == "candidate" else "right")
+        board.add_column(name, justify="left" if name in ("candidate", "beside the chosen") else "right")
     for entry in summary.leaderboard:
-        board.add_row(entry.candidate, f"{entry.metric:.4f}", f"{entry.std:.4f}", f"{entry.seconds:.1f}")
+        board.add_row(
+            entry.candidate,
+            f"{entry.metric:.4f}",
+            f"{entry.std:.4f}",
+            f"{entry.seconds:.1f}",
+            standing(entry.p_value),
+        )
     console.print(board)
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -125,6 +145,9 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
             f"{interval.value:.4f}  ({confidence:.0%} interval {interval.low:.4f} to {interval.high:.4f}; "
             f"baseline {summary.baseline[name]:.4f})",
         )
+    facts.add_row("slices", summary.worst_slice)
+    if summary.left_out:
+        facts.add_row("left out", f"{', '.join(summary.left_out)}: cannot keep the contract's 'monotonic'")
     rows = summary.rows
     parts = f"{rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
     facts.add_row("rows", f"{rows.read} read = {parts}")

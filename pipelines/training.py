@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
@@ -23,7 +24,8 @@ from steps.prepare import clean, featurize, split
 from steps.promote import promote
 from steps.register import register
 from steps.serve import build_bento
-from steps.train import CrossValidation, cross_validate, fit_best
+from steps.train import CrossValidation, blend, cross_validate, fit_best
+from steps.tune import take_tuned, tune
 
 
 @pipeline(execution_mode=ExecutionMode.FAIL_FAST, cache_policy=cache_policy())
@@ -39,21 +41,45 @@ def training(problem: Problem, settings: TrainingSettings, source: Source, cache
     gold, state = featurize(training_rows, problem)
     check_gold(gold, state, problem)
 
-    validated = [
-        cross_validate(
+    plans: dict[str, Any] = {
+        name: CrossValidation(
+            candidate=name,
+            settings=candidate,
+            folds=settings.folds,
+            repeats=settings.repeats,
+            seed=settings.seed,
+        )
+        for name, candidate in settings.candidates_for(problem).items()
+    }
+    blended = settings.blend and len(plans) > 1
+    tunings = []
+    for name in settings.searched:
+        plans[name], tuned, _, _ = tune(
             gold,
             training_rows,
             state,
             problem,
-            CrossValidation(candidate=name, settings=candidate, folds=settings.folds, seed=settings.seed),
-            id=f"cross_validate_{name}",
+            plans[name],
+            settings.tuning,
+            id=f"tune_{name}",
             after="check_gold",
         )
-        for name, candidate in settings.candidates.items()
+        tunings.append(tuned)
+    if tunings:
+        settings = take_tuned(settings, tunings)
+
+    validated = [
+        cross_validate(
+            gold, training_rows, state, problem, plan, id=f"cross_validate_{name}", after="check_gold"
+        )
+        for name, plan in plans.items()
     ]
     results, out_of_folds = [list(outputs) for outputs in zip(*validated, strict=True)]
+    if blended:
+        result, predictions = blend(problem, results, out_of_folds)
+        results, out_of_folds = [*results, result], [*out_of_folds, predictions]
     model, leaderboard, out_of_fold, leaderboard_plot, _ = fit_best(
-        gold, state, problem, settings, results, out_of_folds
+        gold, training_rows, state, problem, settings, results, out_of_folds
     )
 
     evaluation, scores, evaluation_plots, _ = evaluate(
@@ -83,6 +109,7 @@ def training(problem: Problem, settings: TrainingSettings, source: Source, cache
         evaluation_plots,
         explanation_plots,
         leaderboard_plot,
+        tunings,
     )
     promotion, _ = promote(registration, holdout_rows, scores, problem, settings)
     build_bento(promotion)
@@ -106,6 +133,7 @@ def run(
     """
     configuration = load_configuration(config, overrides, TrainingSettings)
     settings = configuration.settings
+    settings.check(problem)
     finished = launch(
         training,
         configuration.zenml,

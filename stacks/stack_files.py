@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from millrace.contract import Strict
 from millrace.errors import UserError, unknown
+from millrace.strict import Strict
 from millrace.yaml_files import read_model
 
 OWNER = {"made_by": "millrace"}

@@ -15,7 +15,7 @@ from millrace.explanation import Importance
 from millrace.features import encode_target
 from millrace.metrics import Outcome
 from millrace.pages import render
-from millrace.plots import evaluation_plots, explanation_plots
+from millrace.plots import evaluation_plots, explanation_plots, interval_plot
 from millrace.promotion import Scores, baseline_predictions
 from millrace.quality import GOLD_TARGET
 from millrace.selection import read_out_of_fold
@@ -49,12 +49,14 @@ def evaluate(
         holdout_rows,
         outcome,
         baseline,
+        model.intervals,
         resamples=settings.bootstrap,
         confidence=settings.confidence,
         seed=settings.seed,
     )
     scores = to_table(Scores(target, predicted, baseline))
     plots = Plots(evaluation_plots(outcome, read_out_of_fold(out_of_fold, problem)))
+    plots["intervals"] = interval_plot(outcome, model.intervals)
     page = render(
         "evaluation",
         title="Holdout",
@@ -86,7 +88,8 @@ def explain(
         title="Explanation",
         problem=problem,
         rows=rows,
-        scale=explanation.scale(model),
+        scale=contributions.scale,
+        one=contributions.for_row(0),
         plots=plots,
     )
     return contributions.importance, plots, HTMLString(page)

@@ -14,11 +14,11 @@ from millrace.bundle import Bundle, FittedModel
 from millrace.digests import table_digest
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
+from millrace.leaderboard import Leaderboard
 from millrace.packing import Training, pack
 from millrace.settings import TrainingSettings
 from millrace.splitting import SplitRecord
 from steps.materializers import BundleMaterializer, Plots
-from steps.train import Leaderboard
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -44,10 +44,11 @@ def bundle(
         training_rows=training_rows,
         holdout_rows=holdout_rows,
         evaluation=evaluation,
-        leaderboard=leaderboard.results,
+        leaderboard=leaderboard,
         importance=importance,
         split=split,
-        plots={**evaluation_plots, "importance": explanation_plots["importance"]},
+        evaluation_plots=evaluation_plots,
+        explanation_plots=explanation_plots,
         data_digest=digest,
         confidence=settings.confidence,
     )

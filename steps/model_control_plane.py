@@ -42,10 +42,14 @@ def agree_with_registry(registry: Registry) -> None:
         aliased = registry.with_alias(alias)
         if aliased is not None:
             wanted[zenml_version(aliased.version)] = stage
-    for version in client.list_model_versions(model=registry.name, size=1000).items:
+    versions = client.list_model_versions(model=registry.name, size=1000).items
+    # First those that lose a stage: setting a stage archives who held it. By force: ZenML counts the
+    # archived ones, too.
+    for version in versions:
+        held = version.stage in (ModelStages.PRODUCTION.value, ModelStages.STAGING.value)
+        if version.name not in wanted and held:
+            client.update_model_version(registry.name, version.id, stage=ModelStages.ARCHIVED, force=True)
+    for version in versions:
         stage = wanted.get(version.name)
         if stage is not None and version.stage != stage.value:
-            # Forced: whichever version held the stage before is archived.
             client.update_model_version(registry.name, version.id, stage=stage, force=True)
-        elif stage is None and version.stage in (ModelStages.PRODUCTION.value, ModelStages.STAGING.value):
-            client.update_model_version(registry.name, version.id, stage=ModelStages.ARCHIVED)

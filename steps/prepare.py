@@ -5,10 +5,11 @@ from typing import Annotated
 import pandas as pd
 from zenml import step
 
-from millrace import cleaning, features, splitting
+from millrace import cleaning, splitting
 from millrace.cleaning import RowCounts
 from millrace.contract import Problem
 from millrace.features import FeatureState
+from millrace.models import TrainingRows
 from millrace.quality import GOLD_TARGET
 from millrace.splitting import SplitRecord
 from steps.materializers import TableMaterializer
@@ -45,8 +46,7 @@ def split(
 def featurize(
     training_rows: pd.DataFrame, problem: Problem
 ) -> tuple[Annotated[pd.DataFrame, "gold"], Annotated[FeatureState, "features"]]:
-    """Fit the features on training rows and encode these: one column an input, and the target."""
-    state = features.fit_features(training_rows, problem)
-    gold = pd.DataFrame(state.transform(training_rows), columns=state.names)
-    gold[GOLD_TARGET] = features.encode_target(training_rows[problem.target.name], problem)
-    return gold, state
+    """Fit the features on training rows and encode these: one column a feature, and the target."""
+    rows = TrainingRows.of(training_rows, problem)
+    gold = pd.DataFrame(rows.matrix, columns=rows.state.names).assign(**{GOLD_TARGET: rows.target})
+    return gold, rows.state

@@ -7,12 +7,21 @@ from zenml import step
 from zenml.types import HTMLString
 
 from millrace.bundle import load_bundle
-from millrace.contract import Problem, Strict
+from millrace.contract import Problem
+from millrace.footprint import measure
 from millrace.metrics import PRIMARY
 from millrace.pages import render
-from millrace.promotion import Rule, Verdict, against_baseline, against_champion
+from millrace.promotion import (
+    Rule,
+    Verdict,
+    against_baseline,
+    against_champion,
+    weigh,
+    within_limits,
+)
 from millrace.registry import CHAMPION, Registration, Registry
 from millrace.settings import TrainingSettings
+from millrace.strict import Strict
 from steps.locks import registry_lock
 from steps.model_control_plane import agree_with_registry
 from steps.register import tracking_uri
@@ -36,24 +45,32 @@ def promote(
     problem: Problem,
     settings: TrainingSettings,
 ) -> tuple[Annotated[Promotion, "promotion"], Annotated[HTMLString, "promotion_page"]]:
-    """Compare the challenger with the champion on the same holdout rows, and promote it if it wins.
+    """Compare the challenger with the champion, and promote it if it wins.
 
     The lock makes two trainings take turns: the second is judged against what the first has left.
     """
     registry = Registry(problem.name, tracking_uri())
+    limits = settings.promotion
     rule = Rule(settings.bootstrap, settings.confidence, settings.seed)
     with registry_lock(problem.name):
         champion = registry.with_alias(CHAMPION)
-        if champion is None:
-            verdict = against_baseline(problem, from_table(holdout_scores, problem), rule)
-        elif champion.version == registration.version:
+        if champion is not None and champion.version == registration.version:
             verdict = Verdict(
                 promote=False, reason="it is the champion already", metric=PRIMARY[problem.task]
             )
         else:
-            rival = load_bundle(registry.fetch_bundle(champion.version))
             scores = from_table(holdout_scores, problem)
-            verdict = against_champion(problem, scores, holdout_rows, rival, champion.version, rule)
+            bundles = [
+                load_bundle(registry.fetch_bundle(each.version)) for each in (registration, champion) if each
+            ]
+            if champion is None:
+                verdict = against_baseline(problem, scores, rule)
+            else:
+                verdict = against_champion(
+                    problem, scores, holdout_rows, bundles[1], champion.version, rule, limits.worst_slice
+                )
+            if verdict.criteria:
+                verdict = weigh(verdict, within_limits(limits, *measure(bundles, holdout_rows)))
         if verdict.promote:
             registry.promote(registration.version)
         agree_with_registry(registry)
@@ -63,6 +80,11 @@ def promote(
             champion=registry.with_alias(CHAMPION),
         )
     page = render(
-        "promotion", title="Promotion", problem=problem, verdict=verdict, version=registration.version
+        "promotion",
+        title="Promotion",
+        problem=problem,
+        verdict=verdict,
+        version=registration.version,
+        rival=f"Champion, version {champion.version}" if champion else "Baseline",
     )
     return promotion, HTMLString(page)

@@ -7,16 +7,19 @@ import pandas as pd
 from zenml import step
 from zenml.types import HTMLString
 
-from millrace import plots, selection
+from millrace import plots, selection, stacking
 from millrace.bundle import FittedModel
-from millrace.contract import Problem, Strict
+from millrace.contract import Problem
 from millrace.features import FeatureState
-from millrace.metrics import PRIMARY
-from millrace.models import CandidateSettings, TrainingRows, fit_model
+from millrace.intervals import fit_intervals
+from millrace.leaderboard import Leaderboard, compare
+from millrace.models import CandidateSettings, Model, TrainingRows, fit_model
 from millrace.pages import render
 from millrace.quality import GOLD_TARGET
 from millrace.selection import CandidateResult
 from millrace.settings import TrainingSettings
+from millrace.splitting import parts
+from millrace.strict import Strict
 from steps.materializers import FittedModelMaterializer, Plots, PlotsMaterializer, TableMaterializer
 
 
@@ -26,14 +29,8 @@ class CrossValidation(Strict):
     candidate: str
     settings: CandidateSettings
     folds: int
+    repeats: int
     seed: int
-
-
-class Leaderboard(Strict):
-    """The candidates, best first."""
-
-    metric_name: str
-    results: tuple[CandidateResult, ...]
 
 
 @step(output_materializers={"out_of_fold": TableMaterializer})
@@ -48,11 +45,20 @@ def cross_validate(
     result, out_of_fold = selection.cross_validate(
         plan.candidate,
         plan.settings,
-        fitting_rows(gold, state, problem),
-        selection.make_folds(training_rows, problem, plan.folds, plan.seed),
+        fitting_rows(gold, training_rows, state, problem),
+        selection.make_repeated_folds(training_rows, problem, plan.folds, plan.repeats, plan.seed),
         seed=plan.seed,
         threads=cores(),
     )
+    return result, out_of_fold
+
+
+@step(output_materializers={"out_of_fold": TableMaterializer})
+def blend(
+    problem: Problem, results: list[CandidateResult], out_of_folds: list[pd.DataFrame]
+) -> tuple[Annotated[CandidateResult, "candidate"], Annotated[pd.DataFrame, "out_of_fold"]]:
+    """The candidates' weighted mean as one more candidate, by their out-of-fold predictions."""
+    result, out_of_fold = stacking.blend(results, out_of_folds, problem)
     return result, out_of_fold
 
 
@@ -65,6 +71,7 @@ def cross_validate(
 )
 def fit_best(
     gold: pd.DataFrame,
+    training_rows: pd.DataFrame,
     state: FeatureState,
     problem: Problem,
     settings: TrainingSettings,
@@ -77,24 +84,35 @@ def fit_best(
     Annotated[Plots, "leaderboard_plot"],
     Annotated[HTMLString, "leaderboard_page"],
 ]:
-    """Fit the best candidate on all training rows; its threshold comes from its out-of-fold predictions."""
-    ranked = selection.leaderboard(results, problem.task)
-    best = settings.candidates[ranked[0].candidate]
-    out_of_fold = out_of_folds[results.index(ranked[0])]
-    model = fit_model(best, fitting_rows(gold, state, problem), seed=settings.seed, threads=cores())
-    fitted = FittedModel(problem, state, model, selection.threshold_for(out_of_fold, problem))
-    metric = PRIMARY[problem.task]
-    board = Leaderboard(metric_name=metric, results=tuple(ranked))
-    plot = plots.comparison_plot(ranked, metric)
-    page = render(
-        "leaderboard", title="Candidates", problem=problem, entries=ranked, metric=metric, plot=plot
+    """Fit the best candidate on all training rows; threshold and intervals are by its out-of-fold rows."""
+    rows = fitting_rows(gold, training_rows, state, problem)
+    folds = selection.make_repeated_folds(
+        training_rows, problem, settings.folds, settings.repeats, settings.seed
     )
+    left_out = sorted(set(settings.candidates) - set(settings.candidates_for(problem)))
+    board = compare(results, problem, rows.target, folds, left_out)
+    best = next(result for result in results if result.candidate == board.results[0].candidate)
+    out_of_fold = out_of_folds[results.index(best)]
+    seed, threads = settings.seed, cores()
+    model: Model
+    if best.weights:
+        model = stacking.fit_blend(best.weights, settings.candidates, rows, seed=seed, threads=threads)
+    else:
+        model = fit_model(settings.candidates[best.candidate], rows, seed=seed, threads=threads)
+    threshold = selection.threshold_for(out_of_fold, problem)
+    intervals = fit_intervals(selection.read_out_of_fold(out_of_fold, problem), out_of_fold["row"].to_numpy())
+    fitted = FittedModel(problem, state, model, threshold, intervals)
+    plot = plots.comparison_plot(list(board.results), board.metric_name)
+    page = render("leaderboard", title="Candidates", problem=problem, board=board, plot=plot)
     return fitted, board, out_of_fold, Plots(candidates=plot), HTMLString(page)
 
 
-def fitting_rows(gold: pd.DataFrame, state: FeatureState, problem: Problem) -> TrainingRows:
+def fitting_rows(
+    gold: pd.DataFrame, training_rows: pd.DataFrame, state: FeatureState, problem: Problem
+) -> TrainingRows:
     """The gold table as models take it."""
-    return TrainingRows(gold[state.names].to_numpy(), gold[GOLD_TARGET].to_numpy(), problem, state)
+    matrix, target = gold[state.names].to_numpy(), gold[GOLD_TARGET].to_numpy()
+    return TrainingRows(matrix, target, problem, state, parts(training_rows, problem))
 
 
 def cores() -> int:

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from millrace.casting import cast
 from millrace.cleaning import RowCounts, clean
-from millrace.contract import ColumnType, Problem, Strict, Target
+from millrace.contract import ColumnType, Problem, Target
 from millrace.errors import UserError, nearest
-from millrace.features import encode_target, fit_features
+from millrace.models import TrainingRows
 from millrace.profiling.columns import Seen, choose_key, keep_within_limit, look, mark_ids, name_fault
 from millrace.profiling.inference import examples, percent, within
 from millrace.profiling.leaks import find_leaks
@@ -23,6 +23,7 @@ from millrace.profiling.statistics import Facts, count_duplicates, countable
 from millrace.profiling.target import task_of, without_classes
 from millrace.quality import GOLD_TARGET
 from millrace.splitting import split
+from millrace.strict import Strict
 
 Role = Literal["target", "key", "feature", "id", "left out"]
 
@@ -149,10 +150,8 @@ def _rehearsed(
 
 def _gold(silver: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     training_rows, _, _ = split(silver, problem)
-    state = fit_features(training_rows, problem)
-    gold = pd.DataFrame(state.transform(training_rows), columns=state.names)
-    gold[GOLD_TARGET] = encode_target(training_rows[problem.target.name], problem)
-    return gold
+    rows = TrainingRows.of(training_rows, problem)
+    return pd.DataFrame(rows.matrix, columns=rows.state.names).assign(**{GOLD_TARGET: rows.target})
 
 
 def _problem(

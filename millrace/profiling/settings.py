@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from millrace.contract import Strict
+from millrace.strict import Strict
 
 
 class ProfilingSettings(Strict):

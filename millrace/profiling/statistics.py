@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.casting import cast_column, plain
-from millrace.contract import LARGEST, Column, ColumnType, Strict
+from millrace.contract import LARGEST, Column, ColumnType
+from millrace.strict import Strict
 
 TEXT = Column(type="id")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -4,8 +4,8 @@ import json
 from typing import Any, Literal
 
 from millrace.casting import UNREADABLE
-from millrace.contract import Strict
 from millrace.errors import UserError
+from millrace.strict import Strict
 
 Layer = Literal["bronze", "silver", "gold"]
 Engine = Literal["Great Expectations", "polars"]

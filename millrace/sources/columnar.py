@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from millrace.errors import UserError
 from millrace.sources.files import Place, reason
@@ -24,7 +25,11 @@ def read_file(place: Place, suffix: str, wanted: Wanted) -> Found:
         with place.reading():
             # Arrow's message for a file that is not there speaks of datasets.
             place.filesystem.info(place.path)
-        dataset = ds.dataset(place.path, filesystem=_arrow_filesystem(place), format=_format(suffix))
+        filesystem = _arrow_filesystem(place)
+        dataset = ds.dataset(place.path, filesystem=filesystem, format=_format(suffix))
+        if suffix == ".parquet" and wanted.expression(dataset.schema) is None:
+            with pq.ParquetFile(place.path, filesystem=filesystem, pre_buffer=not place.local) as file:
+                return _read_whole(file, wanted)
         return _scan(dataset, KINDS[suffix], wanted)
 
 
@@ -48,6 +53,16 @@ def _scan(dataset: Any, format_: str, wanted: Wanted) -> Found:
     names = dataset.schema.names
     table = dataset.to_table(columns=wanted.choose(names), filter=wanted.expression(dataset.schema))
     return Found(table, names, format_)
+
+
+def _read_whole(file: pq.ParquetFile, wanted: Wanted) -> Found:
+    """All rows, each column in one piece of memory, which a scan of the row groups would not give."""
+    names = file.schema_arrow.names
+    kept = wanted.choose(names)
+    if kept == names:
+        return Found(file.read(), names, KINDS[".parquet"])
+    # Asked for `a`, it would also read a column `a.b`.
+    return Found(file.read(kept).select(kept), names, KINDS[".parquet"])
 
 
 def _in_memory(content: bytes, suffix: str) -> Any:
