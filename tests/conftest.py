@@ -22,6 +22,7 @@ SHARED = ROOT.parent / "shared" / "data"
 # Small models: these tests are about the pipeline, not about accuracy.
 QUICK = (
     "--set=candidates.random_forest=null",
+    "--set=candidates.hist_boosting.max_iter=10",
     "--set=candidates.lightgbm.n_estimators=30",
     "--set=bootstrap=200",
     "--set=explained_rows=50",

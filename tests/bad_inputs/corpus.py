@@ -484,6 +484,50 @@ contracts("an unknown key of a column", lambda p: p["features"]["area"].update(r
 contracts("an unknown type", lambda p: p["features"]["area"].update(type="nummer"), "number")
 contracts("an unknown task", lambda p: p.update(task="regresion"), "regression")
 contracts("another name than the file's", lambda p: p.update(name="stalls"), "spoilt.yaml")
+contracts(
+    "a transform of an unknown kind",
+    lambda p: p.update(transforms=[{"kind": "ratios"}]),
+    "Did you mean 'ratio'",
+)
+contracts(
+    "a transform with an unknown key",
+    lambda p: p.update(transforms=[{"kind": "log", "off": "area"}]),
+    "Did you mean 'of'",
+)
+contracts(
+    "a transform of an absent column",
+    lambda p: p.update(transforms=[{"kind": "log", "of": "arae"}]),
+    "Did you mean 'area'",
+)
+contracts(
+    "a transform of the target",
+    lambda p: p.update(transforms=[{"kind": "log", "of": "takings"}]),
+    "nknown column 'takings'",
+)
+contracts(
+    "a transform of the wrong type",
+    lambda p: p.update(transforms=[{"kind": "date_parts", "of": "area"}]),
+    "datetime",
+)
+contracts(
+    "two transforms of one name",
+    lambda p: p.update(transforms=[{"kind": "log", "of": "area"}] * 2),
+    "transform 2",
+)
+contracts(
+    "bins without edges",
+    lambda p: p.update(transforms=[{"kind": "bins", "of": "area"}]),
+    "'edges' or a 'count'",
+)
+contracts(
+    "a place that is not on Earth",
+    lambda p: p.update(
+        transforms=[
+            {"kind": "distances", "latitude": "area", "longitude": "staff", "places": {"x": [100, 0]}}
+        ]
+    ),
+    "90",
+)
 contracts("no features", lambda p: p.update(features={}), "features")
 contracts("no target", lambda p: p.pop("target"), "target")
 contracts("a range that falls", lambda p: p["features"]["area"].update(range=[9, 1]), "range")
@@ -508,6 +552,25 @@ contracts(
     "costs of a regression", lambda p: p.update(costs={"false_positive": 1, "false_negative": 5}), "costs"
 )
 contracts("the logarithm of a loss", lambda p: p["target"].update(transform="log", range=[-5, 9]), "log")
+contracts(
+    "a direction of categories", lambda p: p["features"]["goods"].update(monotonic="increasing"), "category"
+)
+contracts(
+    "an unknown direction", lambda p: p["features"]["area"].update(monotonic="incresing"), "'increasing'?"
+)
+contracts(
+    "a direction of what is not learnt",
+    lambda p: p["features"]["area"].update(monotonic="increasing", input=False),
+    "'input: false'",
+)
+contracts("a sensitive id", lambda p: p["features"]["stall"].update(sensitive=True), "sensitive")
+contracts("a sensitive target", lambda p: p["target"].update(sensitive=True), "not for the target")
+contracts("sensitive in words", lambda p: p["features"]["goods"].update(sensitive="very"), "sensitive")
+contracts(
+    "nothing that is learnt",
+    lambda p: [column.update(input=False) for column in p["features"].values()],
+    "no feature is left",
+)
 contracts("a source of two kinds", lambda p: p.update(source={"uri": "a.csv", "rev": "v1"}), "source")
 contracts("an unknown key of a source", lambda p: p.update(source={"url": "a.csv"}), "Did you mean 'uri'")
 contracts("a password in a contract", lambda p: p.update(source="postgresql://me:pw@host/db#t"), "password")
@@ -521,6 +584,43 @@ contracts(
     lambda p: p.update(source={"uri": p["source"], "where": [["area", "><", 1]]}),
     "where",
 )
+
+
+def classes(name: str, spoil: Callable[[pd.DataFrame], object], says: str) -> None:
+    """The sound table with its goods as classes to predict, and with one thing wrong in them."""
+
+    def make(folder: Path) -> list[str]:
+        table = sound()
+        spoil(table)
+        table.to_csv(folder / "stalls.csv", index=False)
+        features = {**PROBLEM["features"], "takings": {"type": "number"}}
+        target = {"name": "goods", **features.pop("goods")}
+        problem = {**PROBLEM, "name": "spoilt", "task": "multiclass", "target": target, "features": features}
+        path = folder / "configs" / "problems" / "spoilt.yaml"
+        path.write_text(yaml.safe_dump(problem), encoding="utf-8")
+        return ["--problem", "spoilt", *data(folder / "stalls.csv")]
+
+    CASES.append(Case(name, make, says))
+
+
+def only(table: pd.DataFrame, rows: int) -> None:
+    """Leave this many stalls with tools."""
+    tools = np.flatnonzero(table["goods"] == "tools")
+    table.loc[tools[rows:], "goods"] = "fish"
+
+
+classes("a class with one row", lambda table: only(table, 1), "'tools' has a single usable row")
+classes("a class with two rows", lambda table: only(table, 2), "smallest class has 1 training rows")
+classes("a class without rows", lambda table: only(table, 0), "smallest class has 0 training rows")
+classes("one class", lambda table: table.update({"goods": ["fish"] * ROWS}), "at least two classes")
+
+
+@others("repeats of a split by time", "--set repeats=1")
+def _(folder: Path) -> list[str]:
+    problem = {**PROBLEM, "name": "spoilt", "split": {"by": "time", "column": "opened"}}
+    path = folder / "configs" / "problems" / "spoilt.yaml"
+    path.write_text(yaml.safe_dump(problem), encoding="utf-8")
+    return ["--problem", "spoilt", "--set", "repeats=3"]
 
 
 @others("a sheet that is not there", "Did you mean 'Stalls'")
@@ -543,9 +643,56 @@ arguments("a setting without a value", ["--set", "seed"], "key=value")
 arguments("a setting of the wrong type", ["--set", "seed=many"], "'seed'")
 arguments("one fold", ["--set", "folds=1"], "folds")
 arguments("more folds than allowed", ["--set", "folds=500"], "folds")
+arguments("no repeat", ["--set", "repeats=0"], "repeats")
+arguments("more repeats than allowed", ["--set", "repeats=100"], "repeats")
+arguments("a candidate with the baseline's name", ["--set", "candidates.baseline.kind=linear"], "baseline")
+arguments("a slice that must get better", ["--set", "promotion.worst_slice=0.5"], "worst_slice")
+arguments("a latency of nothing", ["--set", "promotion.latency_ms=0"], "latency_ms")
+arguments("a size in words", ["--set", "promotion.size_mb=small"], "size_mb")
+arguments("an unknown rule of promotion", ["--set", "promotion.latency=5"], "Did you mean 'latency_ms'")
 arguments("no candidate", ["--set", "candidates=null"], "candidate")
 arguments("an unknown candidate", ["--set", "candidates.mine.kind=lightbgm"], "Did you mean 'lightgbm'")
 arguments("an unknown hyperparameter", ["--set", "candidates.lightgbm.num_leafs=3"], "'num_leaves'")
+
+
+def searches(name: str, settings: list[str], says: str) -> None:
+    """A search for hyperparameters that cannot be made."""
+    given = ["tuning.trials=5", "candidates.lightgbm.n_estimators=40", *settings]
+    arguments(name, [f"--set={setting}" for setting in given], says)
+
+
+LEAVES = "tuning.spaces.lightgbm.num_leaves"
+searches("a space of an unknown candidate", ["tuning.spaces.lightgbn.alpha.low=1"], "'low' and 'high'")
+searches(
+    "a whole space of an unknown candidate",
+    ["tuning.spaces.lightgbn={alpha: {low: 1, high: 2}}"],
+    "unknown candidate 'lightgbn'. Did you mean 'lightgbm'",
+)
+searches(
+    "a space of an unknown hyperparameter",
+    ["tuning.spaces.lightgbm.num_leafs={low: 8, high: 64}"],
+    "Did you mean 'num_leaves'",
+)
+searches(
+    "a space of a candidate taken out",
+    ["tuning.spaces.random_forest={max_features: {low: 0.2, high: 0.8}}", "candidates.random_forest=null"],
+    "unknown candidate 'random_forest'",
+)
+searches("a space with an unknown key", [f"{LEAVES}.hihg=9"], "Did you mean 'high'")
+searches("a space upside down", [f"{LEAVES}.low=200"], "200 is not below 80")
+searches("a space past what the model takes", [f"{LEAVES}.high=9999"], "does not take 9999")
+searches("a space below what the model takes", [f"{LEAVES}.low=1"], "does not take 1")
+searches("a logarithmic space from nothing", [f"{LEAVES}.low=0"], "'log' needs a 'low' above 0")
+searches("half a leaf", [f"{LEAVES}.low=8.5"], "valid integer")
+searches("a space of words", [f"{LEAVES}.low=few"], "valid number")
+searches("a space of nothing", [f"{LEAVES}={{choices: []}}"], "at least two different values")
+searches("choices that the model does not take", [f"{LEAVES}={{choices: [40, many]}}"], "does not take many")
+searches("a space and choices", [f"{LEAVES}.choices=[20, 40]"], "not both")
+searches("a space without the hand-set value", [f"{LEAVES}.low=50"], "hand-set value 40 is not in its space")
+searches("trials of nothing", ["tuning.spaces=null"], "names nothing to search")
+searches("seconds without trials", ["tuning.trials=0", "tuning.seconds=60"], "set tuning.trials as well")
+searches("negative trials", ["tuning.trials=-1"], "greater than or equal to 0")
+searches("a search for ever", ["tuning.seconds=.inf"], "finite")
 arguments("a summary in no folder", ["--summary", "absent/folder/out.json"], "no such folder")
 arguments("profiling without a target", ["--pipeline", "profiling", "--data", "sample://housing"], "--target")
 arguments("training with a target", ["--target", "takings"], "--target")

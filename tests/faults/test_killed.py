@@ -42,7 +42,7 @@ def test_a_killed_run_goes_on_from_its_finished_steps(home: Home) -> None:
     done = home.train(*OTHER)
     assert done.returncode == 0, done.stderr
     assert "was killed; it is now marked as failed" in done.stderr
-    assert done.stderr.count("taken from the cache") == 8
+    assert done.stderr.count("taken from the cache") == 10
     assert "  fit_best: done in" in done.stderr
 
 

@@ -9,7 +9,8 @@ import pytest
 from millrace.casting import UNREADABLE
 from millrace.contract import Task
 from millrace.errors import UserError
-from millrace.features import FeatureState, fit_features
+from millrace.features import FeatureState
+from millrace.models import TrainingRows
 from millrace.quality import (
     GOLD_TARGET,
     Check,
@@ -308,7 +309,7 @@ def test_columns_of_any_name_are_checked() -> None:
     table = pd.DataFrame({name: np.linspace(0, 1, 9) for name in names} | {"y": np.arange(9.0)})
     assert failed(table, silver_suite(problem)) == {}
     assert [column for column, _ in failed(table * 2, silver_suite(problem))] == names
-    state = fit_features(table, problem)
+    state = TrainingRows.of(table, problem).state
     assert failed(table.rename(columns={"y": GOLD_TARGET}), gold_suite(state)) == {}
 
 

@@ -67,6 +67,15 @@ def stored(folder: Path, kind: str) -> str:
 KINDS = ("parquet", "arrow", "feather", "folder", "csv", "jsonl", "xlsx")
 
 
+def test_row_groups_are_read_into_one_piece_of_memory(tmp_path: Path) -> None:
+    table = pa.table({"x": [0.5, None, 1.5], "x.y": [1.0, 2.0, 3.0], "z": [4.0, 5.0, 6.0]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=1)
+    found = read(str(tmp_path / "t.parquet"), tmp_path, {name: Column(type="number") for name in "xz"})
+    assert found.table.equals(table.select(["x", "z"]))
+    assert found.names == ["x", "x.y", "z"]
+    assert found.table["x"].num_chunks == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_wanted_columns_alone_are_read_and_all_names_are_known(tmp_path: Path, kind: str) -> None:
     raw = read(stored(tmp_path, kind), tmp_path, WANTED)

@@ -92,6 +92,16 @@ def test_without_a_network_the_download_says_what_to_pass_instead(
 
 
 @pytest.mark.usefixtures("opened")
+def test_a_network_without_torch_is_refused_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("millrace.models.network.find_spec", lambda _: None)
+    message = refused(capsys, "--set", "candidates.network.kind=network")
+    assert message.startswith("--set candidates.network.kind=network: ")
+    assert "run `make torch`" in message
+
+
+@pytest.mark.usefixtures("opened")
 def test_an_empty_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.yaml").touch()
     assert "the file is empty" in refused(capsys, "--config", str(tmp_path / "empty.yaml"))

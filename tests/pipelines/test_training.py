@@ -23,7 +23,7 @@ def test_the_same_command_again_is_cached_and_makes_no_version(home: Home) -> No
     assert summary["promoted"] is False
     assert summary["reason"] == "it is the champion already"
     done = home.train()
-    assert done.stderr.count("taken from the cache") == 13
+    assert done.stderr.count("taken from the cache") == 15
     assert "(all of it cached)" in done.stdout
     assert list(home.state()["versions"]) == ["1"]
 
@@ -97,6 +97,35 @@ def test_mlflow_loads_the_registered_version_without_a_pickle(home: Home) -> Non
     assert max(probabilities, key=probabilities.get) == "_probability_setosa"
     logged = home.path / "store"
     assert not [path for path in logged.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_mlflow_shows_the_card_and_gives_sets_on_request(home: Home) -> None:
+    told = home.ask(
+        "import json, mlflow, pandas\n"
+        "mlflow.set_tracking_uri(f'sqlite:///{environment.home()}/store/mlflow.db')\n"
+        "client = mlflow.MlflowClient()\n"
+        "version = client.get_model_version_by_alias('iris', 'champion')\n"
+        "model = mlflow.pyfunc.load_model('models:/iris@champion')\n"
+        "names = model.metadata.get_input_schema().input_names()\n"
+        "flowers = [5.1, 3.5, 1.4, 0.2], [6.1, 2.8, 4.9, 1.7]\n"
+        "rows = pandas.DataFrame([dict(zip(names, flower)) for flower in flowers])\n"
+        "print(json.dumps({\n"
+        "    'description': version.description,\n"
+        "    'artifacts': [item.path for item in client.list_artifacts(version.run_id)],\n"
+        "    'card': mlflow.artifacts.load_text(f'runs:/{version.run_id}/card.html'),\n"
+        "    'sets': model.predict(rows, params={'interval': 0.95})['_set'].tolist(),\n"
+        "    'half': model.predict(rows, params={'interval': 0.5})['_set'].tolist(),\n"
+        "}))"
+    )
+    assert told["description"].startswith("# Model card: iris\n")
+    assert "## At a glance" in told["description"]
+    assert "card.html" in told["artifacts"]
+    # The bundle's card says where to look; where it is shown, the provenance is in it.
+    bare = next(home.path.glob("bentoml/models/iris/*/bundle/card.html")).read_text()
+    assert "By the run" not in bare
+    assert "By the run" in told["card"]
+    assert told["sets"][0] == ["setosa"]
+    assert set(told["half"][1]) <= set(told["sets"][1]) <= {"setosa", "versicolor", "virginica"}
 
 
 @pytest.mark.skipif(not CALIFORNIA.is_file(), reason="the California table is not there")

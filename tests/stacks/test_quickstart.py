@@ -9,6 +9,9 @@ import json, sys, importlib.metadata
 from stacks import quickstart
 quickstart.apply()
 quickstart.apply()
+quickstart.import_mlflow()
+polars_after_mlflow = "polars" in sys.modules
+import polars
 from zenml.client import Client
 from zenml.integrations.registry import integration_registry
 from zenml.utils import source_utils
@@ -23,7 +26,8 @@ with Client().zen_store.engine.connect() as connection:
 print(json.dumps({
     "found": found,
     "listings": len(listings),
-    "activated": [name for name in ("mlflow", "bentoml", "lightgbm") if name in sys.modules],
+    "polars": [polars_after_mlflow, polars.__name__],
+    "activated": [name for name in ("bentoml", "lightgbm") if name in sys.modules],
     "journal": journal,
 }))
 """
@@ -46,4 +50,5 @@ def test_applied_it_finds_distributions_activates_nothing_and_writes_ahead(home:
     assert outcome["found"] == ["pandas", "zenml", "scikit-learn", "scikit-learn", None]
     assert outcome["listings"] == 2
     assert outcome["activated"] == []
+    assert outcome["polars"] == [False, "polars"]
     assert outcome["journal"] == "wal"
