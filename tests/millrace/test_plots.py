@@ -46,6 +46,19 @@ def test_the_same_results_are_drawn_as_the_same_bytes() -> None:
     one, two = (evaluation_plots(Outcome(case.problem, case.rows.target, predicted)) for _ in range(2))
     assert one == two
     assert evaluation_plots(Outcome(case.problem, case.rows.target, predicted[::-1])) != one
+    found = explain(fitted, case.rows.matrix)
+    # Among them a column of few values, whose dots shap shakes.
+    first, second = (explanation_plots(found, case.problem) for _ in range(2))
+    assert first == second
+
+
+def test_drawing_leaves_numpys_own_generator_as_it_was() -> None:
+    found = explain(make_fitted("binary", "lightgbm"), make_case("binary").rows.matrix[:30])
+    np.random.seed(3)
+    expected = np.random.random()
+    np.random.seed(3)
+    explanation_plots(found, make_case("binary").problem)
+    assert np.random.random() == expected
 
 
 def test_intervals_are_drawn_with_and_without_ends(case: Case) -> None:
