@@ -39,7 +39,9 @@ def searched(folder: Path, trials: int, search: Search | None = None, **changes:
 
 def hang(*_: object, **__: object) -> Any:
     """Say so, and never come back."""
-    print("hangs", flush=True)
+    # In one call: `print` writes the line's end by another, and two threads come here.
+    sys.stdout.write("hangs\n")
+    sys.stdout.flush()
     time.sleep(600)
 
 

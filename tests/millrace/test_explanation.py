@@ -201,6 +201,7 @@ def test_where_it_is_slow_the_first_rows_are_explained() -> None:
         "hist_boosting": 240,
         "lightgbm": 240,
         "network": SAMPLED_ROWS,
+        "neighbour_network": SAMPLED_ROWS,
         "blend": SAMPLED_ROWS,
     }
     assert (

@@ -176,7 +176,7 @@ def answering(bad: float) -> Any:
 def test_a_trial_without_a_finite_score_failed_and_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = {"learning_rate": Space(choices=(0.04, 0.5))}
+    space = {"learning_rate": Space(choices=(0.1, 0.5))}
     real = FoldRows.outcome
     monkeypatch.setattr(FoldRows, "outcome", answering(0.5))
     result = searched(tmp_path, 4, make_search(space=space))
@@ -184,7 +184,7 @@ def test_a_trial_without_a_finite_score_failed_and_counts(
     assert {t.state for t in result.trials if t.parameters["learning_rate"] == 0.5} == {"failed"}
     assert result.settings == settings("lightgbm")
     monkeypatch.setattr(FoldRows, "outcome", real)
-    monkeypatch.setattr(FoldRows, "outcome", answering(0.04))
+    monkeypatch.setattr(FoldRows, "outcome", answering(0.1))
     with pytest.raises(UserError, match="The hand-set settings of candidate 'trees' give no finite rmse"):
         searched(tmp_path / "other", 4, make_search(space=space))
 

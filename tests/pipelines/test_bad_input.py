@@ -95,7 +95,7 @@ def test_without_a_network_the_download_says_what_to_pass_instead(
 def test_a_network_without_torch_is_refused_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("millrace.models.network.find_spec", lambda _: None)
+    monkeypatch.setattr("millrace.models.base.find_spec", lambda _: None)
     message = refused(capsys, "--set", "candidates.network.kind=network")
     assert message.startswith("--set candidates.network.kind=network: ")
     assert "run `make torch`" in message
