@@ -67,11 +67,11 @@ bench: .venv/.dev ## run the benchmarks behind the README's figures
 
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
-	@$(RUN) benchmarks/coverage.py
+	@$(RUN) benchmarks/interval_coverage.py
 
 .PHONY: bench-accuracy
 bench-accuracy: .venv/.dev .venv/.torch ## RMSE on California Housing beside other libraries, five splits (half an hour)
-	@$(BIN)/uv pip install --quiet --python $(RUN) --group peers
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --group peers
 	@$(RUN) benchmarks/accuracy.py
 
 .PHONY: lock
@@ -94,12 +94,12 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.run: requirements/run.txt .venv/.uv
 	@echo "Installing what the pipelines need into .venv (1.3 GB, once)."
-	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/run.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/run.txt
 	@bash deploy/system-packages.sh
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.run
-	@$(BIN)/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
 	@bash deploy/system-packages.sh postgresql
 	@touch $@
 

@@ -1,6 +1,6 @@
 """How often prediction intervals and sets hold the truth, over splits of several seeds.
 
-    python benchmarks/coverage.py [SEEDS [CALIFORNIA_CSV]]
+    python benchmarks/interval_coverage.py [SEEDS [CALIFORNIA_CSV]]
 
 California Housing (from ../shared/data, if nothing else is said) by LightGBM; then the two small problems
 with classes by the linear model, on four times as many seeds, as their holdouts are small. Everything as in
