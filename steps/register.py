@@ -1,5 +1,6 @@
 """The bundle as a version in MLflow's registry, with the run that explains it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,10 +156,16 @@ def _log_model(bundle: Bundle, training_rows: pd.DataFrame) -> str:
             code_paths=[str(ROOT / "millrace")],
             signature=signature(bundle.problem),
             input_example=input_example(training_rows, bundle.problem),
-            pip_requirements=str(ROOT / "requirements" / "serve.txt"),
+            pip_requirements=_requirements(),
         )
     uri: str = logged.model_uri
     return uri
+
+
+def _requirements() -> list[str]:
+    """What the service is locked to. MLflow adds itself, without a hash, so none may have one."""
+    lock = (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8")
+    return re.findall(r"^\S+==\S+", lock, re.MULTILINE)
 
 
 def _tags(bundle: Bundle) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The training command, whole, on real stores."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,14 @@ def test_mlflow_loads_the_registered_version_without_a_pickle(home: Home) -> Non
     assert max(probabilities, key=probabilities.get) == "_probability_setosa"
     logged = home.path / "store"
     assert not [path for path in logged.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+def test_what_mlflow_asks_for_to_serve_the_model_can_be_installed(home: Home) -> None:
+    [listed] = home.path.glob("store/mlflow_artifacts/models/*/artifacts/requirements.txt")
+    assert all("==" in line for line in listed.read_text().splitlines())
+    install = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-deps", "-r"]
+    done = subprocess.run([*install, str(listed)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_mlflow_shows_the_card_and_gives_sets_on_request(home: Home) -> None:
