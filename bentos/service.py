@@ -1,20 +1,25 @@
-"""The BentoML service: one BentoML model, that is one bundle, behind HTTP.
+"""The BentoML service: one BentoML model, that is one bundle, behind HTTP, and who serves beside it.
 
-Which one is an argument of the Bento, recorded when it is built. The bundle is verified and loaded
-on import: a damaged one ends `bentoml serve` with a sentence, where a failing worker would be
-restarted for ever.
+Which model is an argument of the Bento, recorded when it is built. Bundles are verified and loaded on
+import: a damaged one ends `bentoml serve` with a sentence, where a failing worker would be restarted
+for ever.
 """
 
-from pathlib import Path
+import gc
+from typing import Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import BaseModel
 
-from bentos.app import make_app
-from bentos.build import BUNDLE, VERSION
-from millrace.bundle import Bundle, load_bundle
+from bentos.access import Gate
+from bentos.app import Application
+from bentos.models import load_variant
+from bentos.settings import ServiceSettings, from_environment
 from millrace.errors import UserError
+from millrace.lineup import Lineup
+
+WORKERS = 2
 
 
 class Arguments(BaseModel):
@@ -23,28 +28,54 @@ class Arguments(BaseModel):
     model: str
 
 
-def _load(model: bentoml.Model) -> Bundle:
-    try:
-        return load_bundle(Path(model.path) / BUNDLE)
-    except UserError as error:
-        raise BentoMLException(str(error)) from None
+class Door:
+    """Lets HTTP in before BentoML's own application, which keeps what is not HTTP: start and shutdown."""
+
+    def __init__(self, app: Any, application: Application) -> None:
+        self.app = app
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass one connection on."""
+        await (self.application if scope["type"] == "http" else self.app)(scope, receive, send)
+
+
+def _open(tag: str, settings: ServiceSettings) -> Application:
+    lineup = Lineup(
+        champion=load_variant("champion", tag),
+        challenger=load_variant("challenger", settings.challenger) if settings.challenger else None,
+        share=settings.challenger_share,
+        shadow=load_variant("shadow", settings.shadow) if settings.shadow else None,
+    )
+    gate = Gate.read(settings.api_keys, WORKERS) if settings.api_keys else None
+    return Application(lineup, gate=gate, origins=settings.origins)
 
 
 tag = bentoml.use_arguments(Arguments).model
-stored = bentoml.models.get(tag)
-app = make_app(_load(stored), {"name": stored.tag.name, "version": stored.info.labels[VERSION]})
+try:
+    application = _open(tag, from_environment())
+except UserError as error:
+    raise BentoMLException(str(error)) from None
 
 
 @bentoml.service(
-    workers=1,
+    workers=WORKERS,
     traffic={"timeout": 30},
-    # BentoML's own metrics keep a series for every path that anybody ever asked for.
+    # BentoML's own metrics keep a series for every path that anybody ever asked for; ours do not.
     metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
 )
-# As a plain function: of a Starlette object BentoML takes only the known paths, and answers the
-# others itself, in plain text.
-@bentoml.asgi_app(app.__call__)
 class Prediction:
     """Predictions of one model."""
 
     model = bentoml.models.BentoModel(tag)
+
+    @bentoml.on_startup
+    def settle(self) -> None:
+        """What has been loaded stays: searching it for garbage would stop every request a while."""
+        gc.collect()
+        gc.freeze()
+
+
+Prediction.add_asgi_middleware(Door, application=application)

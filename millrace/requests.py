@@ -22,6 +22,8 @@ from millrace.errors import nearest
 from millrace.intervals import HIGHEST, LOWEST
 
 MAX_ROWS = 10_000
+# Of rows to be explained.
+MAX_EXPLAINED = 100
 # How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10
@@ -107,6 +109,13 @@ class RequestReader:
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a request."""
         return msgspec.json.schema(self._body, schema_hook=_schema_of_moment)
+
+    def schemas(self, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The same with what it refers to, by name, apart: at `place`, as "#/components/schemas/{name}"."""
+        [schema], named = msgspec.json.schema_components(
+            [self._body], schema_hook=_schema_of_moment, ref_template=place
+        )
+        return schema, named
 
     def _fault(self, error: str, body: bytes) -> InvalidRequest:
         """Say in the contract's words what msgspec found first."""

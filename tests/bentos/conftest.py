@@ -12,6 +12,7 @@ from millrace.bundle import (
     CARD_MARKDOWN,
     METRICS,
     PROVENANCE,
+    SELFTEST,
     Bundle,
     FittedModel,
     load_bundle,
@@ -124,7 +125,14 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         "one", candidate, rows, make_folds(table, problem, 3, 0), seed=0, threads=1
     )
     intervals = fit_intervals(read_out_of_fold(out_of_fold, problem), out_of_fold["row"].to_numpy())
-    FittedModel(problem, rows.state, model, intervals=intervals).save(folder)
+    fitted = FittedModel(problem, rows.state, model, intervals=intervals)
+    fitted.save(folder)
+    tested = table[list(problem.inputs)].head(3)
+    rows_sent = [
+        {name: value.isoformat() if isinstance(value, pd.Timestamp) else value for name, value in row.items()}
+        for row in tested.to_dict("records")
+    ]
+    write_json(folder / SELFTEST, {"rows": rows_sent, "predictions": fitted.predict(tested).tolist()})
     for name in (CARD, CARD_MARKDOWN):
         (folder / name).write_text(f"The card of {problem.name}, {name}\n\n{PLACE}\n")
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}

@@ -1,0 +1,75 @@
+"""The routes that are not in a hurry, as a Starlette application."""
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bentos.bodies import JSON, media_type, need, read_body
+from bentos.live import Document
+from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
+
+if TYPE_CHECKING:
+    from bentos.app import Application
+
+DOCUMENTS = ("/v1/model", "/v1/schema", "/openapi.json")
+
+
+def make_routes(service: "Application") -> Starlette:
+    """Everything but predictions asked as JSON. What a route does is the application's; this is its HTTP."""
+
+    async def document(request: Request) -> Response:
+        return _constant(service.live.documents[request.url.path])
+
+    async def card(request: Request) -> Response:
+        as_text = "text/markdown" in request.headers.get("accept", "").lower()
+        return _constant(service.live.card_text if as_text else service.live.documents["/v1/card"])
+
+    async def explain(request: Request) -> Response:
+        headers = dict(request.scope["headers"])
+        service.admit(headers, "predict")
+        need(media_type(headers), (JSON,))
+        body = await read_body(headers, request.receive)
+        return Response(await run_in_threadpool(service.explain, body), media_type=JSON)
+
+    async def livez(_: Request) -> Response:
+        return Response(b'{"status":"alive"}', media_type=JSON)
+
+    async def readyz(_: Request) -> Response:
+        return Response(b'{"status":"ready"}', media_type=JSON)
+
+    return Starlette(
+        routes=[
+            *(Route(path, document) for path in DOCUMENTS),
+            Route("/v1/card", card),
+            Route("/v1/explain", explain, methods=["POST"]),
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+        ],
+        exception_handlers={HTTPException: _http, Exception: _any},
+    )
+
+
+def _constant(document: Document) -> Response:
+    return Response(document.content, 200, dict(document.headers), document.media_type)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: a path that there is not, or another method."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        return _refused(not_allowed(path, (error.headers or {})["Allow"], request.method))
+    return _refused(Refused(404, f"There is no '{path}'; /openapi.json tells what there is.", "path"))
+
+
+async def _any(_: Request, error: Exception) -> Response:
+    return _refused(refusal(error))
+
+
+def _refused(refused: Refused) -> Response:
+    return Response(refused.body, refused.status, dict(refused.headers), MEDIA_TYPE)
