@@ -101,6 +101,15 @@ def make_latest(bento_tag: str) -> None:
     new.replace(version.with_name(LATEST))
 
 
+def latest_model(name: str) -> str | None:
+    """The tag of the model that the latest Bento of this name serves; None if there is no Bento."""
+    try:
+        version = (_home() / "bentos" / name / LATEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return f"{name}:{version.partition('-')[0]}"
+
+
 def _code_digest() -> str:
     """sha256 of what is packed around the model; another digest, another Bento."""
     digest = hashlib.sha256((ROOT / REQUIREMENTS).read_bytes())

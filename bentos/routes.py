@@ -1,5 +1,6 @@
 """The routes that are not in a hurry, as a Starlette application."""
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
 if TYPE_CHECKING:
     from bentos.app import Application
 
+Handler = Callable[[Request], Awaitable[Response]]
 DOCUMENTS = ("/v1/model", "/v1/schema", "/openapi.json")
 
 
@@ -46,11 +48,11 @@ def make_routes(service: "Application") -> Starlette:
         routes=[
             *(Route(path, document) for path in DOCUMENTS),
             Route("/v1/card", card),
-            Route("/v1/explain", explain, methods=["POST"]),
+            Route("/v1/explain", _refusing(explain), methods=["POST"]),
             Route("/livez", livez),
             Route("/readyz", readyz),
         ],
-        exception_handlers={HTTPException: _http, Exception: _any},
+        exception_handlers={HTTPException: _http},
     )
 
 
@@ -67,8 +69,16 @@ async def _http(request: Request, error: Exception) -> Response:
     return _refused(Refused(404, f"There is no '{path}'; /openapi.json tells what there is.", "path"))
 
 
-async def _any(_: Request, error: Exception) -> Response:
-    return _refused(refusal(error))
+def _refusing(handler: Handler) -> Handler:
+    """Errors of a handler as refusals; Starlette would answer them and raise them all the same."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Exception as error:
+            return _refused(refusal(error))
+
+    return handle
 
 
 def _refused(refused: Refused) -> Response:

@@ -16,10 +16,9 @@ from bentos.access import Gate
 from bentos.app import Application
 from bentos.models import load_variant
 from bentos.settings import ServiceSettings, from_environment
+from bentos.watch import Watcher
 from millrace.errors import UserError
 from millrace.lineup import Lineup
-
-WORKERS = 2
 
 
 class Arguments(BaseModel):
@@ -47,19 +46,20 @@ def _open(tag: str, settings: ServiceSettings) -> Application:
         share=settings.challenger_share,
         shadow=load_variant("shadow", settings.shadow) if settings.shadow else None,
     )
-    gate = Gate.read(settings.api_keys, WORKERS) if settings.api_keys else None
+    gate = Gate.read(settings.api_keys, settings.workers) if settings.api_keys else None
     return Application(lineup, gate=gate, origins=settings.origins)
 
 
 tag = bentoml.use_arguments(Arguments).model
 try:
-    application = _open(tag, from_environment())
+    settings = from_environment()
+    application = _open(tag, settings)
 except UserError as error:
     raise BentoMLException(str(error)) from None
 
 
 @bentoml.service(
-    workers=WORKERS,
+    workers=settings.workers,
     traffic={"timeout": 30},
     # BentoML's own metrics keep a series for every path that anybody ever asked for; ours do not.
     metrics={"enabled": False},
@@ -72,10 +72,20 @@ class Prediction:
     model = bentoml.models.BentoModel(tag)
 
     @bentoml.on_startup
-    def settle(self) -> None:
-        """What has been loaded stays: searching it for garbage would stop every request a while."""
+    def start(self) -> None:
+        """Begin what goes on beside the requests."""
+        if settings.watch_seconds:
+            self.watcher = Watcher(application, bentoml.Tag.from_str(tag).name, settings.watch_seconds)
+            self.watcher.start()
+        # What has been loaded stays: searching it for garbage would stop every request a while.
         gc.collect()
         gc.freeze()
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """End it."""
+        if settings.watch_seconds:
+            self.watcher.close()
 
 
 Prediction.add_asgi_middleware(Door, application=application)

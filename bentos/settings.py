@@ -15,6 +15,7 @@ PREFIX = "MILLRACE_SERVE_"
 class ServiceSettings(Strict):
     """`MILLRACE_SERVE_CHALLENGER=houses:1f2e3d4c5b6a` sets `challenger`, and so on."""
 
+    workers: int = Field(2, ge=1, le=64, description="processes that answer")
     challenger: str | None = Field(
         None, description="tag of a BentoML model that answers for a share of keys"
     )
