@@ -16,6 +16,7 @@ from starlette.routing import Route
 from millrace.bundle import CARD, CARD_MARKDOWN, METRICS, PROVENANCE, Bundle
 from millrace.card import shown
 from millrace.requests import InvalidRequest, RequestReader, write
+from millrace.scoring import Scorer
 
 log = logging.getLogger(__name__)
 PATHS = "/v1/predict, /v1/model, /v1/schema and /v1/card"
@@ -30,13 +31,13 @@ def make_app(bundle: Bundle, facts: dict[str, str]) -> Starlette:
 
     `facts` is what the bundle does not know of itself: the `name` and `version` it is served under.
     """
-    reader = RequestReader(bundle.problem)
+    reader, scorer = RequestReader(bundle.problem), Scorer(bundle.fitted)
     model = {"name": facts["name"], "version": facts["version"], "digest": bundle.digest}
 
     def answer(body: bytes) -> bytes:
         try:
-            columns, level = reader.read(body)
-            answers = write(bundle.fitted, bundle.fitted.predict(columns), level)
+            asked = reader.read(body)
+            answers = write(bundle.fitted, scorer.predict(asked.matrix), asked.interval)
             return msgspec.json.encode({"predictions": answers, "model": model})
         except InvalidRequest:
             raise
