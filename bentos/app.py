@@ -20,7 +20,6 @@ from bentos.bodies import JSON, Headers, media_type, need, read_body
 from bentos.live import Live
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
 from bentos.routes import make_routes
-from millrace.explanation import explain
 from millrace.lineup import Lineup, Variant
 from millrace.metrics import Floats
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
@@ -156,11 +155,10 @@ class Application:
         """
         live = self.live
         question = live.reader.read(body)
-        rows = len(next(iter(question.columns.values())))
+        rows = len(question.rows)
         if rows > MAX_EXPLAINED:
             raise InvalidRequest(f"At most {MAX_EXPLAINED} rows are explained at once, not {rows:,}.", "rows")
-        fitted = live.lineup.champion.bundle.fitted
-        found = explain(fitted, fitted.state.transform(question.columns))
+        found = live.lineup.champion.scorer.explain(question.matrix)
         explanations = [found.for_row(row).model_dump() for row in range(len(found.values))]
         return msgspec.json.encode({"explanations": explanations, "model": live.identities["champion"]})
 

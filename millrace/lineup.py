@@ -14,6 +14,7 @@ from millrace.bundle import Bundle
 from millrace.errors import UserError
 from millrace.metrics import Floats
 from millrace.requests import Question, RequestReader
+from millrace.scoring import Scorer
 
 Role = Literal["champion", "challenger", "shadow"]
 
@@ -28,6 +29,11 @@ class Variant:
     bundle: Bundle
 
     @cached_property
+    def scorer(self) -> Scorer:
+        """Predicts and explains."""
+        return Scorer(self.bundle.fitted)
+
+    @cached_property
     def identity(self) -> dict[str, str]:
         """What an answer says of the model that gave it."""
         return {"name": self.name, "version": self.version, "digest": self.bundle.digest}
@@ -38,7 +44,7 @@ class Variant:
         Raises:
             ValueError: one of them is not a finite number.
         """
-        predictions = self.bundle.fitted.predict(question.columns)
+        predictions = self.scorer.predict(question.matrix)
         if not np.isfinite(predictions).all():
             raise ValueError("The model predicted something that is not a finite number.")
         return predictions

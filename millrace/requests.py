@@ -1,4 +1,4 @@
-"""The contract at the service's door: strict JSON in, typed columns out, and errors that name the field.
+"""The contract at the service's door: strict JSON in, encoded rows out, and errors that name the field.
 
 A request is `{"rows": [{...}, ...]}`, with `"interval": 0.9` beside the rows where answers are to say how
 sure they are. Nothing is coerced: text is not a number, a boolean is not a number, and what the contract does
@@ -6,9 +6,10 @@ not know is refused.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from math import isfinite
+from datetime import UTC, datetime, timedelta
+from math import isfinite, nan
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from millrace.bundle import FittedModel
 from millrace.contract import LARGEST, Column, Problem
 from millrace.errors import nearest
+from millrace.features import encoded
 from millrace.intervals import HIGHEST, LOWEST
+from millrace.transforms import Feature, Matrix
 
 MAX_ROWS = 10_000
 # Of rows to be explained.
@@ -27,6 +30,7 @@ MAX_EXPLAINED = 100
 # How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10
+EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 FORM = """{"rows": [{...}, ...]}, with "interval": 0.9 beside "rows" if you like"""
 LEVEL: Any = Annotated[
     float,
@@ -68,9 +72,15 @@ class InvalidRequest(Exception):  # noqa: N818 - as HTTP says it
 
 
 class Question(NamedTuple):
-    """What is asked: the inputs' columns, in the types that `FeatureState.transform` takes; and a level."""
+    """What is asked: rows as they were sent, the same encoded for a model [rows, inputs], and a level.
 
-    columns: dict[str, list[Any]]
+    `rows` are structs whose fields are the contract's features; `msgspec.json.encode` writes them under the
+    contract's names. `keys` say what the contract's key column holds, None where it is left out.
+    """
+
+    rows: list[Any]
+    matrix: Matrix
+    keys: Sequence[str | None]
     interval: float | None
 
 
@@ -86,6 +96,9 @@ class RequestReader:
             "Request", [("rows", rows), ("interval", LEVEL | None, None)], forbid_unknown_fields=True
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._body, dec_hook=_moment)
+        features = list(problem.features)
+        self._encoders = [(features.index(column.name), _encoder(column)) for column in encoded(problem)]
+        self._key = features.index(problem.key) if problem.key in features else None
 
     def read(self, body: bytes) -> Question:
         """What a body asks.
@@ -101,10 +114,19 @@ class RequestReader:
             hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
             message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
             raise InvalidRequest(message, "json", status=400) from None
-        columns = zip(*map(msgspec.structs.astuple, asked.rows), strict=True)
-        named = zip(self.problem.features, columns, strict=True)
-        inputs = {name: list(values) for name, values in named if name in self.problem.inputs}
-        return Question(inputs, asked.interval)
+        rows = asked.rows
+        columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        keys = columns[self._key] if self._key is not None else (None,) * len(rows)
+        return Question(rows, self._encoded(columns, len(rows)), keys, asked.interval)
+
+    def _encoded(self, columns: Sequence[Sequence[Any]], rows: int) -> Matrix:
+        """The same numbers as `encode_inputs` makes of tables, without the tables."""
+        matrix = np.empty((rows, len(self._encoders)))
+        for position, (source, encoder) in enumerate(self._encoders):
+            values = columns[source]
+            # NumPy itself makes NaN of None, and numbers of booleans.
+            matrix[:, position] = values if encoder is None else [encoder(value) for value in values]
+        return matrix
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a request."""
@@ -186,6 +208,19 @@ def write(
 
 class Moment(datetime):
     """A date or date-time as ISO 8601 text; without a zone it is UTC. Kept in UTC without a zone."""
+
+
+def _encoder(column: Feature) -> Callable[[Any], float] | None:
+    """What makes a number of a decoded value; None where NumPy does."""
+    if column.kind == "category":
+        codes: dict[Any, float] = {name: float(code) for code, name in enumerate(column.categories)}
+        return lambda value: codes.get(value, nan)
+    return _seconds if column.kind == "datetime" else None
+
+
+def _seconds(moment: datetime | None) -> float:
+    """Seconds since 1970, as NumPy has them: whole microseconds, divided."""
+    return nan if moment is None else (moment - EPOCH) / MICROSECOND / 1e6
 
 
 def _row_type(problem: Problem) -> Any:
