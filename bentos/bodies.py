@@ -24,7 +24,9 @@ def need(given: str, known: tuple[str, ...]) -> None:
     """
     if given not in known:
         listed = " or ".join(f"'{name}'" for name in known)
-        raise Refused(415, f"Send a body of the type {listed}, named by the header 'Content-Type'.", "media")
+        raise Refused(
+            415, f"Send a body of the type {listed}, named by the header 'Content-Type'.", "media_type"
+        )
 
 
 async def read_body(headers: Headers, receive: Any) -> bytes:

@@ -38,6 +38,9 @@ class Live:
     def of(cls, lineup: Lineup) -> "Live":
         """Prepare a lineup to serve."""
         lineup.check()
+        for variant in lineup.variants:
+            # Built here and not at the first request.
+            _ = variant.scorer
         bundle = lineup.champion.bundle
         reader = RequestReader(bundle.problem)
         # The page loads nothing; a browser is told to see to it.
@@ -51,7 +54,8 @@ class Live:
         markdown = shown(bundle.folder, CARD_MARKDOWN).encode()
         card_text = Document(markdown, "text/markdown; charset=utf-8", policy)
         identities = {
-            variant.role: msgspec.Raw(msgspec.json.encode(variant.identity)) for variant in lineup.variants
+            variant.role: msgspec.Raw(msgspec.json.encode(variant.identity._asdict()))
+            for variant in lineup.variants
         }
         return cls(lineup, reader, documents, card_text, identities)
 
@@ -65,10 +69,15 @@ def _facts(lineup: Lineup) -> dict[str, Any]:
     split = lineup.share if lineup.challenger else 0.0
     shares = {"champion": 1 - split, "challenger": split, "shadow": 0.0}
     variants = [
-        {"variant": variant.role, "share": shares[variant.role], **variant.identity, **_scores(variant)}
+        {
+            "variant": variant.role,
+            "share": shares[variant.role],
+            **variant.identity._asdict(),
+            **_scores(variant),
+        }
         for variant in lineup.variants
     ]
-    return {**lineup.champion.identity, **_about(lineup.champion), "variants": variants}
+    return {**lineup.champion.identity._asdict(), **_about(lineup.champion), "variants": variants}
 
 
 def _about(variant: Variant) -> dict[str, Any]:

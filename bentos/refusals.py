@@ -55,9 +55,9 @@ def refusal(error: Exception) -> Refused:
         fault = {"row": error.row, "field": error.field, "rule": error.rule, "value": error.value}
         return Refused(error.status, error.message, error.rule, errors=[fault])
     if isinstance(error, Denied):
-        return Refused(error.status, error.message, "access", error.headers)
+        return Refused(error.status, error.message, "rate" if error.status == 429 else "auth", error.headers)
     log.error("A request failed.", exc_info=error)
-    return Refused(500, FAILED, "fault")
+    return Refused(500, FAILED, "internal")
 
 
 def not_allowed(path: str, allowed: str, method: str) -> Refused:

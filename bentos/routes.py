@@ -12,13 +12,25 @@ from starlette.routing import Route
 
 from bentos.bodies import JSON, media_type, need, read_body
 from bentos.live import Document
-from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
+from bentos.refusals import MEDIA_TYPE, Refused, not_allowed
+from millrace.service_metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from bentos.app import Application
 
 Handler = Callable[[Request], Awaitable[Response]]
 DOCUMENTS = ("/v1/model", "/v1/schema", "/openapi.json")
+# The paths that metrics name; all others are one.
+PATHS = (
+    *DOCUMENTS,
+    "/v1/predict",
+    "/v1/explain",
+    "/v1/feedback",
+    "/v1/card",
+    "/metrics",
+    "/livez",
+    "/readyz",
+)
 
 
 def make_routes(service: "Application") -> Starlette:
@@ -38,6 +50,34 @@ def make_routes(service: "Application") -> Starlette:
         body = await read_body(headers, request.receive)
         return Response(await run_in_threadpool(service.explain, body), media_type=JSON)
 
+    async def feedback(request: Request) -> Response:
+        headers = dict(request.scope["headers"])
+        service.admit(headers, "feedback")
+        need(media_type(headers), (JSON,))
+        body = await read_body(headers, request.receive)
+        return Response(await run_in_threadpool(service.learn_outcomes, body), 202, media_type=JSON)
+
+    async def metrics(request: Request) -> Response:
+        service.admit(dict(request.scope["headers"]), "admin")
+        if service.records is None:
+            raise Refused(503, "This process keeps no metrics.", "other")
+        rendered = await run_in_threadpool(service.records.metrics.render)
+        return Response(rendered, media_type=CONTENT_TYPE)
+
+    def refusing(handler: Handler) -> Handler:
+        """Errors of a handler as refusals; Starlette would answer them and raise them all the same."""
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:
+                return _refused(service.refuse(error))
+
+        return handle
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        return _refused(service.refuse(_http(request, error)))
+
     async def livez(_: Request) -> Response:
         return Response(b'{"status":"alive"}', media_type=JSON)
 
@@ -48,11 +88,13 @@ def make_routes(service: "Application") -> Starlette:
         routes=[
             *(Route(path, document) for path in DOCUMENTS),
             Route("/v1/card", card),
-            Route("/v1/explain", _refusing(explain), methods=["POST"]),
+            Route("/v1/explain", refusing(explain), methods=["POST"]),
+            Route("/v1/feedback", refusing(feedback), methods=["POST"]),
+            Route("/metrics", refusing(metrics)),
             Route("/livez", livez),
             Route("/readyz", readyz),
         ],
-        exception_handlers={HTTPException: _http},
+        exception_handlers={HTTPException: unknown},
     )
 
 
@@ -60,25 +102,13 @@ def _constant(document: Document) -> Response:
     return Response(document.content, 200, dict(document.headers), document.media_type)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+def _http(request: Request, error: Exception) -> Refused:
     """What Starlette itself refuses: a path that there is not, or another method."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 405:
-        return _refused(not_allowed(path, (error.headers or {})["Allow"], request.method))
-    return _refused(Refused(404, f"There is no '{path}'; /openapi.json tells what there is.", "path"))
-
-
-def _refusing(handler: Handler) -> Handler:
-    """Errors of a handler as refusals; Starlette would answer them and raise them all the same."""
-
-    async def handle(request: Request) -> Response:
-        try:
-            return await handler(request)
-        except Exception as error:
-            return _refused(refusal(error))
-
-    return handle
+        return not_allowed(path, (error.headers or {})["Allow"], request.method)
+    return Refused(404, f"There is no '{path}'; /openapi.json tells what there is.", "path")
 
 
 def _refused(refused: Refused) -> Response:

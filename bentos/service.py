@@ -6,6 +6,7 @@ for ever.
 """
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -14,11 +15,16 @@ from pydantic import BaseModel
 
 from bentos.access import Gate
 from bentos.app import Application
+from bentos.build import bentoml_home
 from bentos.models import load_variant
+from bentos.records import Records
+from bentos.routes import PATHS
 from bentos.settings import ServiceSettings, from_environment
 from bentos.watch import Watcher
 from millrace.errors import UserError
 from millrace.lineup import Lineup
+from millrace.prediction_log import PredictionLog
+from millrace.service_metrics import ServiceMetrics
 
 
 class Arguments(BaseModel):
@@ -51,8 +57,10 @@ def _open(tag: str, settings: ServiceSettings) -> Application:
 
 
 tag = bentoml.use_arguments(Arguments).model
+name = bentoml.Tag.from_str(tag).name
 try:
     settings = from_environment()
+    settings.log_settings(name, Path())
     application = _open(tag, settings)
 except UserError as error:
     raise BentoMLException(str(error)) from None
@@ -73,19 +81,26 @@ class Prediction:
 
     @bentoml.on_startup
     def start(self) -> None:
-        """Begin what goes on beside the requests."""
-        if settings.watch_seconds:
-            self.watcher = Watcher(application, bentoml.Tag.from_str(tag).name, settings.watch_seconds)
-            self.watcher.start()
+        """Begin what goes on beside the requests, once a worker."""
+        watcher = ServiceMetrics(PATHS)
+        about = settings.log_settings(name, bentoml_home())
+        problem = application.live.lineup.champion.bundle.problem
+        kept = PredictionLog(about, problem, watcher) if about else None
+        application.keep(Records(watcher, kept))
+        self.looking = Watcher(application, name, settings.watch_seconds) if settings.watch_seconds else None
+        if self.looking is not None:
+            self.looking.start()
         # What has been loaded stays: searching it for garbage would stop every request a while.
         gc.collect()
         gc.freeze()
 
     @bentoml.on_shutdown
     def stop(self) -> None:
-        """End it."""
-        if settings.watch_seconds:
-            self.watcher.close()
+        """End it: what waits is written."""
+        if self.looking is not None:
+            self.looking.close()
+        if application.records is not None:
+            application.records.close()
 
 
 Prediction.add_asgi_middleware(Door, application=application)

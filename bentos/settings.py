@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from millrace.errors import UserError, nearest
+from millrace.prediction_log import LogSettings
+from millrace.prediction_log.settings import SQLITE, WhenFull
 from millrace.strict import Strict
 
 PREFIX = "MILLRACE_SERVE_"
@@ -24,7 +26,11 @@ class ServiceSettings(Strict):
     watch_seconds: float = Field(
         0, ge=0, le=3600, description="how often to look for another latest Bento, whose model then serves"
     )
-    log: str | None = Field(None, description="where requests and answers are kept; unset, beside the Bentos")
+    log: str = Field("", description="where answered rows are kept, or 'off'; unset, beside the Bentos")
+    log_keep_days: float | None = Field(None, gt=0, description="older rows are deleted; unset, none are")
+    log_flush_seconds: float = Field(0.5, gt=0, le=60, description="how often rows are written")
+    log_queue_rows: int = Field(50_000, ge=10_000, description="rows that may wait in a worker's memory")
+    log_when_full: WhenFull = Field("drop_newest", description="which rows are lost when more would wait")
     api_keys: Path | None = Field(
         None, description="a YAML file of hashed keys; unset, nobody is asked for one"
     )
@@ -34,6 +40,26 @@ class ServiceSettings(Strict):
     def origins(self) -> list[str]:
         """The origins, one by one."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    def log_settings(self, name: str, home: Path) -> LogSettings | None:
+        """Those of the prediction log of a service called `name`; None where it is off.
+
+        Raises:
+            UserError: the URI is none that a log can have.
+        """
+        if self.log == "off":
+            return None
+        own = f"{SQLITE}{home / 'prediction_log' / name}.db"
+        try:
+            return LogSettings(
+                uri=self.log or own,
+                keep_days=self.log_keep_days,
+                flush_seconds=self.log_flush_seconds,
+                queue_rows=self.log_queue_rows,
+                when_full=self.log_when_full,
+            )
+        except ValidationError as error:
+            raise UserError(f"{PREFIX}LOG={self.log}: {error.errors()[0]['msg']}.") from None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServiceSettings:

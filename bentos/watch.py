@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from bentos.app import Application
 from bentos.build import latest_model
-from bentos.live import Live
 from bentos.models import load_variant
 from millrace.errors import UserError
 from millrace.lineup import Lineup
@@ -48,7 +47,7 @@ class Watcher(threading.Thread):
         self._seen = tag
         before = self.application.live.lineup
         try:
-            self.application.live = Live.of(_successor(before, tag))
+            self.application.take_over(_successor(before, tag))
         except UserError as error:
             log.error("%s stays: %s does not take over: %s", before.champion.identity, tag, error)
         except Exception:

@@ -13,6 +13,7 @@ import numpy as np
 from millrace.bundle import Bundle
 from millrace.errors import UserError
 from millrace.metrics import Floats
+from millrace.prediction_log import ModelName
 from millrace.requests import Question, RequestReader
 from millrace.scoring import Scorer
 
@@ -34,9 +35,9 @@ class Variant:
         return Scorer(self.bundle.fitted)
 
     @cached_property
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> ModelName:
         """What an answer says of the model that gave it."""
-        return {"name": self.name, "version": self.version, "digest": self.bundle.digest}
+        return ModelName(self.name, self.version, self.bundle.digest)
 
     def predict(self, question: Question) -> Floats:
         """Values [rows] or probabilities [rows, classes].

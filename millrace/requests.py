@@ -111,9 +111,7 @@ class RequestReader:
         except msgspec.ValidationError as error:
             raise self._fault(str(error), body) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
-            message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
-            raise InvalidRequest(message, "json", status=400) from None
+            raise malformed(error, body) from None
         rows = asked.rows
         columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
         keys = columns[self._key] if self._key is not None else (None,) * len(rows)
@@ -148,9 +146,9 @@ class RequestReader:
             if "of length" in reason:
                 return InvalidRequest(f"'rows' must hold 1 to {MAX_ROWS:,} rows.", "rows", field="rows")
             if path == ".interval":
-                sent = _member(body, "interval")
-                message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, or null{_not(sent)}."
-                return InvalidRequest(message, _rule(reason), field="interval", value=_value(sent))
+                sent = member(body, "interval")
+                message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, or null{not_what(sent)}."
+                return InvalidRequest(message, broken_rule(reason), field="interval", value=shown_value(sent))
             return InvalidRequest(f"The body must be of the form {FORM}.", "type")
         row = int(found["row"])
         if found["field"] is None:
@@ -168,8 +166,8 @@ class RequestReader:
 
     def _field_fault(self, row: int, field: str, reason: str, body: bytes) -> InvalidRequest:
         sent = _sent(body, row, field)
-        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{_not(sent)}."
-        return InvalidRequest(message, _rule(reason), row=row, field=field, value=_value(sent))
+        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{not_what(sent)}."
+        return InvalidRequest(message, broken_rule(reason), row=row, field=field, value=shown_value(sent))
 
 
 def write(
@@ -229,9 +227,9 @@ def _row_type(problem: Problem) -> Any:
         if _names_rows(problem, name):
             fields.append((f"f{position}", str | None, None))
         elif column.nullable or not column.input:
-            fields.append((f"f{position}", _type(column) | None, None))
+            fields.append((f"f{position}", json_type(column) | None, None))
         else:
-            fields.append((f"f{position}", _type(column)))
+            fields.append((f"f{position}", json_type(column)))
     names = {f"f{position}": name for position, name in enumerate(problem.features)}
     return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False)
 
@@ -240,7 +238,8 @@ def _names_rows(problem: Problem, name: str) -> bool:
     return problem.features[name].type == "id" or name == problem.key
 
 
-def _type(column: Column) -> Any:
+def json_type(column: Column) -> Any:
+    """The type of a column's values in JSON, as msgspec checks it; null is not of it."""
     about = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning or None
     if column.unseen == "missing":
         return Annotated[str, Meta(description=about, examples=list(column.categories))]
@@ -277,17 +276,21 @@ def _allowed(problem: Problem, field: str) -> str:
     column = problem.features[field]
     if _names_rows(problem, field):
         return "text, or null"
+    text = described(column)
+    return f"{text}, or null" if column.nullable or not column.input else text
+
+
+def described(column: Column) -> str:
+    """What a column's values are, in words."""
     if column.type == "category":
         listed = ", ".join(f'"{name}"' for name in column.categories[:LISTED])
         text = f"one of {listed}" + (", ..." if len(column.categories) > LISTED else "")
-        text += " (other text counts as missing)" if column.unseen == "missing" else ""
-    elif column.type == "boolean":
-        text = "true or false"
-    elif column.type == "datetime":
-        text = "an ISO 8601 date or date-time"
-    else:
-        text = ("an integer" if column.type == "integer" else "a number") + _bounds(column)
-    return f"{text}, or null" if column.nullable or not column.input else text
+        return text + (" (other text counts as missing)" if column.unseen == "missing" else "")
+    if column.type == "boolean":
+        return "true or false"
+    if column.type == "datetime":
+        return "an ISO 8601 date or date-time"
+    return ("an integer" if column.type == "integer" else "a number") + _bounds(column)
 
 
 def _bounds(column: Column) -> str:
@@ -299,7 +302,15 @@ def _bounds(column: Column) -> str:
     return f" of at most {high:.15g}" if high is not None else ""
 
 
-def _rule(reason: str) -> str:
+def malformed(error: Exception, body: bytes) -> InvalidRequest:
+    """The refusal of a body that msgspec cannot read as JSON."""
+    hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
+    message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
+    return InvalidRequest(message, "json", status=400)
+
+
+def broken_rule(reason: str) -> str:
+    """The rule that a value broke, from msgspec's words."""
     if reason.startswith("Invalid enum value"):
         return "category"
     if re.search(r" [<>]= |out of range", reason):
@@ -314,12 +325,12 @@ class _Loose(msgspec.Struct):
 def _sent(body: bytes, row: int, field: str) -> str:
     """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
     try:
-        return _member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
+        return member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
     except (msgspec.DecodeError, RecursionError):
         return ""
 
 
-def _member(text: bytes, name: str) -> str:
+def member(text: bytes, name: str) -> str:
     """The JSON text of an object's member."""
     try:
         return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[name]).decode()
@@ -327,11 +338,12 @@ def _member(text: bytes, name: str) -> str:
         return ""
 
 
-def _not(sent: str) -> str:
+def not_what(sent: str) -> str:
+    """What was sent instead, as the end of a sentence."""
     return f", not {sent[:SHOWN]}" if sent else ""
 
 
-def _value(sent: str) -> Any:
+def shown_value(sent: str) -> Any:
     """A sent value as an error can carry it: a short scalar as it is, all else as the start of its text."""
     if len(sent) <= SHOWN and not sent.startswith(("[", "{")):
         with suppress(msgspec.DecodeError):

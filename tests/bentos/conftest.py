@@ -12,6 +12,7 @@ from millrace.bundle import (
     CARD_MARKDOWN,
     METRICS,
     PROVENANCE,
+    REFERENCE,
     SELFTEST,
     Bundle,
     FittedModel,
@@ -133,6 +134,8 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         for row in tested.to_dict("records")
     ]
     write_json(folder / SELFTEST, {"rows": rows_sent, "predictions": fitted.predict(tested).tolist()})
+    sample = table[[*problem.inputs, problem.target.name]]
+    sample.assign(**fitted.columns(fitted.predict(sample))).to_parquet(folder / REFERENCE)
     for name in (CARD, CARD_MARKDOWN):
         (folder / name).write_text(f"The card of {problem.name}, {name}\n\n{PLACE}\n")
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}

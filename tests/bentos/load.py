@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 
 import httpx
@@ -19,8 +18,6 @@ class Load:
     limit: int = 20_000
     outcomes: Counter[str] = field(default_factory=Counter)
     answers: list[dict[str, Any]] = field(default_factory=list)
-    lost: list[float] = field(default_factory=list)
-    """When the requests were sent that got no answer, by the monotonic clock."""
     stopped: bool = False
 
     async def run(self) -> None:
@@ -33,7 +30,6 @@ class Load:
                 await self._ask(client)
 
     async def _ask(self, client: httpx.AsyncClient) -> None:
-        sent = monotonic()
         try:
             answer = await client.post("/v1/predict", json=self.body)
         except httpx.ConnectError:
@@ -42,7 +38,6 @@ class Load:
             await asyncio.sleep(0.05)
         except httpx.TransportError as error:
             self.outcomes[type(error).__name__] += 1
-            self.lost.append(sent)
         else:
             self.outcomes[str(answer.status_code)] += 1
             if answer.status_code == 200:

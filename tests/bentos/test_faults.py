@@ -1,6 +1,7 @@
 """A service under load, with two workers: another model, a dead worker, an end."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -129,18 +130,31 @@ def test_a_killed_worker_costs_ten_requests_at_most_and_is_replaced(service: Ser
 
 
 def test_an_ended_service_answers_what_it_has_begun(service: Service) -> None:
-    # Long enough to be in the middle when the end comes.
-    load = Load(service.port, {"rows": [HOUSE] * 5000})
-    ended = 0.0
+    body = json.dumps({"rows": [HOUSE] * 100}).encode()
+    about = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\n{about}"
 
-    def end() -> None:
-        nonlocal ended
-        ended = time.monotonic()
+    async def ask(ended: asyncio.Event) -> bytes:
+        """Half of a request before the end, and the rest after."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(f"{head}\r\n\r\n".encode() + body[: len(body) // 2])
+        await writer.drain()
+        await ended.wait()
+        writer.write(body[len(body) // 2 :])
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def run() -> list[bytes]:
+        ended = asyncio.Event()
+        asking = [asyncio.create_task(ask(ended)) for _ in range(12)]
+        # Until the workers have read what there is of them.
+        await asyncio.sleep(1)
         service.process.terminate()
-        service.process.wait(PATIENCE)
+        await asyncio.sleep(1)
+        ended.set()
+        return await asyncio.gather(*asking)
 
-    under(load, end)
-    print(dict(load.outcomes))
-    assert load.outcomes["200"] > load.clients
-    # What is sent to a socket that nobody reads any more was not begun.
-    assert [sent for sent in load.lost if sent < ended] == []
+    answers = asyncio.run(run())
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 12
+    assert service.process.wait(PATIENCE) == 0
