@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +17,7 @@ import pytest
 from bentos.build import build_bento, store_model
 from millrace.bundle import verify
 from tests.bentos.load import Load
-from tests.bentos.test_service import HOUSE, NAME, PATIENCE, free_port, wait_until_ready
+from tests.bentos.test_service import HOUSE, NAME, PATIENCE, free_port, serve, wait_until_ready
 from tests.bentos.test_variants import changed
 
 BODY = {"rows": [HOUSE]}
@@ -32,7 +30,7 @@ class Service:
     """A running service: its port, its process, and those of its workers."""
 
     port: int
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[str]"
 
     @property
     def workers(self) -> list[psutil.Process]:
@@ -50,15 +48,7 @@ def service(bentoml_home: Path, houses_folder: Path, tmp_path: Path) -> Iterator
     """Two workers that look for another model five times a second."""
     build_bento(store_model(houses_folder, NAME, verify(houses_folder), "1"))
     port = free_port()
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest", *where],
-            cwd=tmp_path,
-            env={**os.environ, "MILLRACE_SERVE_WATCH_SECONDS": "0.2"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    process = serve(port, tmp_path, MILLRACE_SERVE_WATCH_SECONDS="0.2")
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
             wait_until_ready(client, process, tmp_path / "log")

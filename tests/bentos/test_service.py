@@ -29,14 +29,14 @@ def model(bentoml_home: Path, houses_folder: Path) -> Path:
     return bentoml_home / "models" / tag.replace(":", "/")
 
 
-def serve(port: int, folder: Path) -> "subprocess.Popen[str]":
+def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
     """Start the newest Bento; `folder` is where it runs and where its log goes."""
     command = [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest"]
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
-            env=dict(os.environ),
+            env={**os.environ, **variables},
             stdout=log,
             stderr=subprocess.STDOUT,
             text=True,
