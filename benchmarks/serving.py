@@ -104,7 +104,7 @@ def contenders(bundle: Path, model: str, bento: str, port: int, workers: int = 1
             [*mlflow, *at, "--workers", "1"],
             "/invocations",
             lambda rows: {"dataframe_records": [ROW] * rows},
-            {},
+            {"PATH": f"{BIN}:{os.environ['PATH']}"},
         ),
         "bare ASGI": Contender(uvicorn("bare_app"), "/predict", rows_body, {}),
     }
