@@ -1,5 +1,6 @@
 """Small bundles to serve: one with a column of every type, one of iris."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from millrace.bundle import (
     CARD_MARKDOWN,
     METRICS,
     PROVENANCE,
+    REFERENCE,
+    SELFTEST,
     Bundle,
     FittedModel,
     load_bundle,
@@ -145,5 +148,9 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         "libraries": {},
     }
     write_json(folder / PROVENANCE, provenance)
+    inputs = table[list(problem.inputs)]
+    row = json.loads(inputs.head(1).to_json(orient="records", date_format="iso", date_unit="us"))
+    write_json(folder / SELFTEST, {"rows": row, "predictions": []})
+    inputs.assign(**{problem.target.name: table[problem.target.name]}).to_parquet(folder / REFERENCE)
     seal(folder)
     return folder
