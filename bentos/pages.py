@@ -42,7 +42,9 @@ def page_files() -> tuple[File, ...]:
         File(path, _document(FOLDER / name, folder), _headers(".html") | {"Cache-Control": "no-cache"})
         for path, name in DOCUMENTS.items()
     ]
-    files = [File(f"/{folder}/{path.name}", path.read_bytes(), _headers(path.suffix) | kept) for path in loaded]
+    files = [
+        File(f"/{folder}/{path.name}", path.read_bytes(), _headers(path.suffix) | kept) for path in loaded
+    ]
     return (*documents, *files)
 
 

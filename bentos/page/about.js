@@ -4,6 +4,7 @@ import { percent, short } from "./numbers.js";
 
 /** @typedef {{metric_name: string, rows: number, metrics: Record<string, {value: number, low: number, high: number}>}} Evaluation */
 
+/** @type {Record<string, string>} */
 const TASKS = { regression: "a number", binary: "one of two classes", multiclass: "one of several classes" };
 // How much of a digest tells it from others.
 const DIGITS = 12;
@@ -18,7 +19,7 @@ export function showModel(place, model) {
   const { target, trained } = model;
   const facts = [
     ["Name", `${model.name}, version ${model.version}`],
-    ["Predicts", `${target.name}, ${TASKS[/** @type {keyof TASKS} */ (model.task)]}${target.unit ? ` in ${target.unit}` : ""}`],
+    ["Predicts", `${target.name}, ${TASKS[model.task]}${target.unit ? ` in ${target.unit}` : ""}`],
     ["Trained", new Date(trained.created).toLocaleString("en", { dateStyle: "long", timeStyle: "short" })],
     ["On", `${trained.data.rows.toLocaleString("en")} rows of ${trained.data.origin}${model.synthetic ? ", synthetic" : ""}`],
     ["By", [trained.run?.name, trained.git_revision && `commit ${trained.git_revision.slice(0, DIGITS)}`].filter(Boolean).join(", ")],

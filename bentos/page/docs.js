@@ -127,7 +127,7 @@ function pretty(example) {
  * @param {string} label
  */
 function code(text, label) {
-  return element("pre", { tabindex: 0, role: "region", "aria-label": label }, element("code", {}, text));
+  return element("pre", { tabindex: 0, role: "group", "aria-label": label }, element("code", {}, text));
 }
 
 /** @param {string | undefined} text */

@@ -11,6 +11,7 @@ import { short } from "./numbers.js";
  */
 
 const UNKNOWN = "unknown";
+/** @type {Record<string, (field: Field, id: string) => Control>} */
 const MAKERS = { number, integer: number, category: choice, boolean, datetime: moment, id: text };
 // These have an unknown of their own.
 const OWN_UNKNOWN = [choice, boolean, text];
@@ -86,7 +87,7 @@ export class Form {
    */
   #make(field, id) {
     // What only names a row is text, whatever its type.
-    const make = field.role === "name" ? text : MAKERS[/** @type {keyof MAKERS} */ (field.type)];
+    const make = field.role === "name" ? text : MAKERS[field.type];
     const bare = make(field, id);
     const control = field.nullable && !OWN_UNKNOWN.includes(make) ? orUnknown(field, id, bare) : bare;
     const fault = element("p", { class: "fault", id: `${id}-fault`, hidden: true });
@@ -140,9 +141,17 @@ function number(field, id) {
   const slider = makeSlider(field, id);
   slider?.addEventListener("input", () => {
     exact.value = slider.value;
+    warn();
   });
+  const rare = element("p", { class: "help", id: `${id}-rare`, hidden: true });
   const follow = () => {
     if (slider) slider.value = exact.value;
+    warn();
+  };
+  const warn = () => {
+    const [low, high] = field.common ?? [-Infinity, Infinity];
+    const value = Number(exact.value || low);
+    say(rare, value < low || value > high ? `Rare: 98% of the training rows have ${short(low)} to ${short(high)}.` : "");
   };
   exact.addEventListener("input", follow);
   exact.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -152,8 +161,11 @@ function number(field, id) {
     exact.value = String(rounded(Number(exact.value) + by * (field.step ?? 1), field.step ?? 1));
     exact.dispatchEvent(new Event("input", { bubbles: true }));
   });
+  const made = labelled(field, id, exact, ...(slider ? [slider] : []));
+  made.append(rare);
+  exact.setAttribute("aria-describedby", `${id}-rare ${exact.getAttribute("aria-describedby")}`);
   return {
-    element: labelled(field, id, exact, ...(slider ? [slider] : [])),
+    element: made,
     read: () => readNumber(exact.value.trim()),
     write: (value) => {
       exact.value = value ?? "";
@@ -288,8 +300,8 @@ function orUnknown(field, id, control) {
     for (const input of inputs) input.disabled = box.checked;
   };
   box.addEventListener("input", apply);
-  control.element.querySelector(".line")?.append(element("label", { class: "unknown" }, box, UNKNOWN,
-    element("span", { class: "unseen" }, `: ${field.name}`)));
+  control.element.querySelector(".line")?.append(element("label", { class: "unknown" }, box,
+    element("span", { class: "unseen" }, field.name), UNKNOWN));
   return {
     element: control.element,
     read: () => (box.checked ? null : control.read()),

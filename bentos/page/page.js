@@ -23,7 +23,7 @@ function start(model, contract) {
   document.title = title;
   byId("title").textContent = title;
   byId("purpose").textContent =
-    `Predicts ${target.name}${target.meaning ? `, the ${target.meaning}` : ""}${target.unit ? `, in ${target.unit}` : ""}.`;
+    `Predicts ${target.name}${target.unit ? ` in ${target.unit}` : ""}${target.meaning ? `: ${target.meaning}` : ""}.`;
   byId("synthetic").hidden = !model.synthetic;
   showModel(byId("facts"), model);
   const level = startLevel(contract.levels, () => predict());
@@ -109,7 +109,9 @@ function startLevel([low, high], changed) {
   const slider = byId("level");
   Object.assign(slider, { min: low, max: high, value: LEVEL });
   const tell = () => {
-    byId("level-value").textContent = `${Math.round(100 * slider.value)}%`;
+    const told = `${Math.round(100 * slider.value)}%`;
+    byId("level-value").textContent = told;
+    slider.setAttribute("aria-valuetext", told);
   };
   slider.addEventListener("input", () => {
     tell();

@@ -1,5 +1,6 @@
 /** JSON Schema in words: its members as a list, one within another. */
 import { element } from "./dom.js";
+import { short } from "./numbers.js";
 
 // How deep members are shown; deeper ones are named by their type.
 const DEEPEST = 5;
@@ -104,7 +105,8 @@ function limitsOf(schema) {
   const known = (/** @type {number | undefined} */ end) => end !== undefined && Math.abs(end) < 2 ** 53;
   return [
     multipleOf === 1 && "whole",
-    known(low) && known(high) ? `from ${low} to ${high}` : known(low) ? `at least ${low}` : known(high) && `at most ${high}`,
+    known(low) && known(high) ? `from ${short(low)} to ${short(high)}`
+      : known(low) ? `at least ${short(low)}` : known(high) && `at most ${short(high)}`,
     most !== undefined && `${fewest ?? 0} to ${most.toLocaleString("en")} of them`,
   ].filter(Boolean).join(", ");
 }

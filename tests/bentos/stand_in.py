@@ -1,4 +1,4 @@
-"""A service with every route that the page asks, around a real bundle: the app's own, and what it has not yet."""
+"""A service around a real bundle with every route that the page asks, and the page."""
 
 import csv
 import io
@@ -46,7 +46,9 @@ def make_service(bundle: Bundle, **about: Any) -> Starlette:
         out = io.StringIO()
         writer = csv.writer(out)
         writer.writerow([*rows[0], *columns])
-        writer.writerows([*row.values(), *values] for row, *values in zip(rows, *columns.values(), strict=True))
+        writer.writerows(
+            [*row.values(), *values] for row, *values in zip(rows, *columns.values(), strict=True)
+        )
         return Response(out.getvalue(), media_type="text/csv")
 
     async def explained(request: Request) -> Response:
@@ -132,7 +134,9 @@ def _typed(bundle: Bundle, name: str, cell: str) -> Any:
 
 
 def _openapi(bundle: Bundle, reader: RequestReader) -> dict[str, Any]:
-    schema = msgspec.json.decode(msgspec.json.encode(reader.schema()).replace(b"#/$defs/", b"#/components/schemas/"))
+    schema = msgspec.json.decode(
+        msgspec.json.encode(reader.schema()).replace(b"#/$defs/", b"#/components/schemas/")
+    )
     schemas = schema.pop("$defs")
     schemas["Problem"] = {
         "type": "object",
@@ -144,7 +148,10 @@ def _openapi(bundle: Bundle, reader: RequestReader) -> dict[str, Any]:
             "detail": {"type": "string", "description": "a sentence"},
             "errors": {
                 "type": "array",
-                "items": {"type": "object", "properties": {"row": {"type": ["integer", "null"]}, "rule": {"enum": ["type", "range"]}}},
+                "items": {
+                    "type": "object",
+                    "properties": {"row": {"type": ["integer", "null"]}, "rule": {"enum": ["type", "range"]}},
+                },
             },
         },
     }
@@ -152,12 +159,22 @@ def _openapi(bundle: Bundle, reader: RequestReader) -> dict[str, Any]:
     asked = {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": schema["$ref"]}, "example": {"rows": [row], "interval": 0.9}},
+            "application/json": {
+                "schema": {"$ref": schema["$ref"]},
+                "example": {"rows": [row], "interval": 0.9},
+            },
             "text/csv": {"schema": {"type": "string"}},
         },
     }
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    answer = {"application/json": {"schema": {"type": "object", "properties": {"predictions": {"type": "array", "items": {"type": "object"}}}}}}
+    answer = {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {"predictions": {"type": "array", "items": {"type": "object"}}},
+            }
+        }
+    }
 
     def posted(summary: str) -> dict[str, Any]:
         return {
@@ -173,9 +190,16 @@ def _openapi(bundle: Bundle, reader: RequestReader) -> dict[str, Any]:
         }
 
     def got(summary: str, kind: str = "application/json") -> dict[str, Any]:
-        return {"get": {"summary": summary, "responses": {"200": {"description": summary, "content": {kind: {}}}}}}
+        return {
+            "get": {"summary": summary, "responses": {"200": {"description": summary, "content": {kind: {}}}}}
+        }
 
-    level = {"name": "interval", "in": "query", "description": "of CSV", "schema": {"type": "number", "minimum": 0.5, "maximum": 0.99}}
+    level = {
+        "name": "interval",
+        "in": "query",
+        "description": "of CSV",
+        "schema": {"type": "number", "minimum": 0.5, "maximum": 0.99},
+    }
     predict = posted("Predict rows")
     predict["post"]["parameters"] = [level]
     return {
