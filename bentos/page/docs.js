@@ -61,8 +61,7 @@ function section(route, document) {
 function parameterList(parameters, document) {
   return element("ul", { class: "members" }, ...parameters.map((given) => {
     const { name, in: place, description, required, schema } = resolve(given, document);
-    return element("li", {}, element("code", {}, name), ` in ${place}, `, ...describe({ description, ...schema }, document),
-      ...(required ? [] : [element("span", { class: "soft" }, " may be left out")]));
+    return element("li", {}, element("code", {}, name), ` in ${place}, `, ...describe({ description, ...schema }, document, Boolean(required)));
   }));
 }
 

@@ -47,8 +47,8 @@ export class Form {
 
   /** The row as the service takes it; what was left empty is left out. */
   read() {
-    /** @type {Record<string, any>} */
-    const row = {};
+    /** @type {Record<string, any>} Without a prototype, as a column may have the name of what is in it. */
+    const row = Object.create(null);
     for (const field of this.fields) {
       const value = this.controls.get(field.name)?.read();
       if (value !== undefined && !(value === null && field.role !== "input")) row[field.name] = value;
@@ -125,7 +125,8 @@ function labelled(field, id, ...controls) {
 
 /** @param {Field} field */
 function title(field) {
-  return field.unit ? [field.name, " ", element("span", { class: "unit" }, field.unit)] : [field.name];
+  // Some names say the unit themselves.
+  return field.unit && !field.name.endsWith(`(${field.unit})`) ? [field.name, " ", element("span", { class: "unit" }, field.unit)] : [field.name];
 }
 
 /**

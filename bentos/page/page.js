@@ -45,6 +45,7 @@ function start(model, contract) {
       const sentence = error.message.replace(/^Row 0: /, "");
       const beside = form.showFaults(error.faults, sentence);
       say(byId("trouble"), beside ? "" : sentence);
+      if (error.status === 401) askForKey();
       if (beside) speak(sentence);
     },
   );
@@ -154,6 +155,7 @@ function startCard() {
 /** Ask for a key, and begin again with it. */
 function askForKey() {
   const form = byId("key");
+  if (!form.hidden) return;
   form.hidden = false;
   byId("key-value").focus();
   form.addEventListener("submit", (/** @type {Event} */ event) => {

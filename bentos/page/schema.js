@@ -32,14 +32,16 @@ export function resolve(schema, document) {
  *
  * @param {Schema} schema
  * @param {any} document
+ * @param {boolean} required
  * @returns {Node[]}
  */
-export function describe(schema, document, depth = 0) {
+export function describe(schema, document, required = true, depth = 0) {
   const whole = resolve(schema, document);
   const parts = [element("span", { class: "type" }, typeOf(whole, document))];
   const limits = limitsOf(whole);
   if (limits) parts.push(element("span", {}, ` ${limits}`));
   if (whole.description) parts.push(element("span", { class: "soft" }, ` ${whole.description}`));
+  if (!required) parts.push(element("span", { class: "soft" }, " may be left out"));
   if (depth < DEEPEST) parts.push(...members(whole, document, depth));
   return parts;
 }
@@ -55,10 +57,10 @@ function members(schema, document, depth) {
   if (!object) return [];
   const required = new Set(object.required ?? []);
   const items = Object.entries(object.properties ?? {}).map(([name, member]) =>
-    element("li", {}, element("code", {}, name), " ", ...describe(/** @type {Schema} */ (member), document, depth + 1),
-      ...(required.has(name) ? [] : [element("span", { class: "soft" }, " may be left out")])));
+    element("li", {}, element("code", {}, name), " ",
+      ...describe(/** @type {Schema} */ (member), document, required.has(name), depth + 1)));
   if (object.additionalProperties && typeof object.additionalProperties === "object") {
-    items.push(element("li", {}, element("em", {}, "any name"), " ", ...describe(object.additionalProperties, document, depth + 1)));
+    items.push(element("li", {}, element("em", {}, "any name"), " ", ...describe(object.additionalProperties, document, true, depth + 1)));
   }
   return items.length ? [element("ul", { class: "members" }, ...items)] : [];
 }

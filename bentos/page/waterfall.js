@@ -91,7 +91,7 @@ export class Waterfall {
     this.rows.set(step.name, row);
     const [head, track, number] = row.children;
     const change = step.end - step.start;
-    row.className = step.total ? "total" : change < 0 ? "down" : "up";
+    row.className = step.total ? "total" : change < 0 ? "down" : change > 0 ? "up" : "";
     head.replaceChildren(element("span", { class: "name" }, step.label),
       ...(step.value ? [" ", element("span", { class: "soft" }, step.value)] : []));
     const at = (/** @type {number} */ place) => (100 * (place - low)) / span;

@@ -98,12 +98,12 @@ def served(app: Any) -> Iterator[str]:
             thread.join()
 
 
-def guarded(app: Any) -> Any:
-    """The application, for those who send the key; the page's own files are for all."""
+def guarded(app: Any, paths: tuple[str, ...]) -> Any:
+    """The application, with what begins with one of `paths` for those alone who send the key."""
 
     async def asked(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
-        if scope["path"].startswith("/v1/") and headers.get(b"authorization") != f"Bearer {KEY}".encode():
+        if scope["path"].startswith(paths) and headers.get(b"authorization") != f"Bearer {KEY}".encode():
             problem = {"title": "Unauthorized", "status": 401, "detail": "Send an API key."}
             await JSONResponse(problem, 401)(scope, receive, send)
         else:

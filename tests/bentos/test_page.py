@@ -18,10 +18,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
 
 from bentos.pages import page_files
-from millrace.bundle import Bundle
+from millrace.bundle import Bundle, FittedModel
+from millrace.models import TrainingRows
 from millrace.requests import RequestReader
 from tests.bentos.stand_in import KEY, guarded, make_service, served
-from tests.millrace.cases import make_fitted
+from tests.millrace.cases import fit, make_fitted, make_problem
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 15_000
@@ -140,9 +141,9 @@ def test_the_form_begins_with_a_row_of_the_bundle_and_its_prediction(
 def test_fields_are_controls_of_their_type(opened: Opened, houses_url: str) -> None:
     with opened(houses_url) as page:
         settled(page)
-        area = page.get_by_role("textbox", name="area (m2) m2")
+        area = page.get_by_role("textbox", name="area (m2)")
         expect(area).to_have_accessible_description(re.compile("living area · 10 to 1,000"))
-        expect(page.get_by_role("slider", name="area (m2) m2")).to_be_visible()
+        expect(page.get_by_role("slider", name="area (m2)")).to_be_visible()
         options = page.get_by_role("combobox", name="district").locator("option")
         assert options.all_inner_texts() == ["north", "south", 'a "b"']
         assert page.get_by_role("combobox", name="heating").locator("option").count() == 3
@@ -159,7 +160,7 @@ def test_a_moved_slider_changes_prediction_and_waterfall_and_it_adds_up(
 ) -> None:
     with opened(houses_url) as page:
         settled(page)
-        slider = page.get_by_role("slider", name="area (m2) m2")
+        slider = page.get_by_role("slider", name="area (m2)")
         change(page, lambda: slider.press("Home"))
         page.wait_for_function("document.querySelector('.waterfall').innerText.includes('area (m2) 1')")
         before, value = waterfall(page), prediction(page)
@@ -177,7 +178,7 @@ def test_a_moved_slider_changes_prediction_and_waterfall_and_it_adds_up(
         assert_adds_up(after)
         assert after["This row"] == pytest.approx(prediction(page))
         assert after["area (m2)"] > before["area (m2)"]
-        assert row["area (m2)"] == float(page.get_by_role("textbox", name="area (m2) m2").input_value())
+        assert row["area (m2)"] == float(page.get_by_role("textbox", name="area (m2)").input_value())
 
 
 def test_of_many_changes_the_last_is_answered_and_none_late(opened: Opened, houses_url: str) -> None:
@@ -191,7 +192,7 @@ def test_of_many_changes_the_last_is_answered_and_none_late(opened: Opened, hous
             route.continue_()
 
         page.route("**/v1/predict", slow)
-        area = page.get_by_role("textbox", name="area (m2) m2")
+        area = page.get_by_role("textbox", name="area (m2)")
         for value in range(100, 140):
             area.fill(str(value))
         with page.expect_response(
@@ -260,7 +261,7 @@ def test_an_error_is_beside_its_field_until_it_is_mended(
 def test_a_value_that_is_rare_in_training_is_said_to_be(opened: Opened, houses_url: str) -> None:
     with opened(houses_url) as page:
         settled(page)
-        area = page.get_by_role("textbox", name="area (m2) m2")
+        area = page.get_by_role("textbox", name="area (m2)")
         rare = page.locator("[data-field='area (m2)']").get_by_text("Rare:")
         area.fill("10")
         expect(rare).to_be_visible()
@@ -414,6 +415,42 @@ def test_the_model_is_described_and_synthetic_data_is_said_to_be(
         expect(page.get_by_text("Synthetic data.")).to_be_hidden()
 
 
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def test_a_contract_may_say_what_it_likes(opened: Opened, iris_bundle: Bundle) -> None:
+    long = "W" * 120
+    names = [HOSTILE, "'; DROP", "${x}", "&amp;", "__proto__", "a/b~c#d?e%20"]
+    features = {name: {"type": "number", "range": [0, 1], "meaning": HOSTILE + long} for name in names}
+    classes = [f"{long}{i}" for i in range(4)]
+    target = {"name": "y", "type": "category", "categories": [HOSTILE, *classes], "meaning": long}
+    problem = make_problem("multiclass", features=features, target=target, key=None, title=HOSTILE + long)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((100, len(names))), columns=names)
+    table["y"] = np.array(problem.classes)[np.arange(100) % 5]
+    rows = TrainingRows.of(table, problem)
+    fitted = FittedModel(problem, rows.state, fit("linear", rows))
+    service = make_service(dataclasses.replace(iris_bundle, fitted=fitted))
+    with served(service) as url, opened(url, REFUSED, viewport=PHONE) as page:
+        for name in names:
+            page.get_by_role("textbox", name=name, exact=True).fill("0.5")
+        settled(page)
+        assert set(names) < set(waterfall(page))
+        assert_adds_up(waterfall(page))
+        expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE + long)
+        expect(page.locator(".chances .name").first).to_have_text(HOSTILE)
+        page.get_by_text("The same as a command").click()
+        command = ["bash", "-c", f"{page.inner_text('#curl code')} -sf"]
+        assert subprocess.run(command, capture_output=True, timeout=20).returncode == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.locator("img").count() == 0
+        page.goto(f"{url}/docs")
+        page.wait_for_selector(".route")
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.locator("img").count() == 0
+
+
 def test_a_challenger_stands_beside_the_champion(opened: Opened, iris_bundle: Bundle) -> None:
     other = {
         "metric_name": "log_loss",
@@ -435,8 +472,11 @@ def test_a_challenger_stands_beside_the_champion(opened: Opened, iris_bundle: Bu
         assert cells == ["0.5 0.4 to 0.6", "0.25 0.2 to 0.3"]
 
 
-def test_a_service_that_asks_for_a_key_gets_it(opened: Opened, houses_bundle: Bundle) -> None:
-    app = guarded(make_service(houses_bundle))
+@pytest.mark.parametrize("paths", [("/v1/",), ("/v1/predict", "/v1/explain")])
+def test_a_service_that_asks_for_a_key_gets_it(
+    opened: Opened, houses_bundle: Bundle, paths: tuple[str, ...]
+) -> None:
+    app = guarded(make_service(houses_bundle), paths)
     with served(app) as url, opened(url, ("status of 401",)) as page:
         page.get_by_label("This service asks for an API key").fill(KEY)
         page.get_by_role("button", name="Use it").click()
