@@ -1,12 +1,12 @@
 /** The prediction: a number with its interval on a scale, or the classes with their probabilities. */
 import { element } from "./dom.js";
-import { percent, short } from "./numbers.js";
+import { percent, short, times } from "./numbers.js";
 
 /**
  * @typedef {{title: string, task: string, target: {name: string, unit: string, meaning: string},
  *   threshold?: number}} Model
- * @typedef {{prediction: any, interval?: [number | null, number | null], probabilities?: Record<string, number>,
- *   set?: string[]}} Answer
+ * @typedef {{prediction: any, interval?: [number | null, number | null],
+ *   probabilities?: Record<string, number>, set?: string[]}} Answer
  */
 
 /**
@@ -20,7 +20,9 @@ import { percent, short } from "./numbers.js";
  */
 export function showAnswer(place, answer, model, level, common) {
   place.classList.remove("stale");
-  const [parts, sentence] = answer.probabilities ? classes(answer, model, level) : value(answer, model, level, common);
+  const [parts, sentence] = answer.probabilities
+    ? classes(answer, model, level)
+    : value(answer, model, level, common);
   place.replaceChildren(...parts);
   return sentence;
 }
@@ -33,12 +35,17 @@ export function showAnswer(place, answer, model, level, common) {
  * @returns {[Node[], string]}
  */
 function value(answer, model, level, common) {
-  const { name, unit } = model.target;
-  const big = element("p", { class: "big" },
-    element("data", { value: answer.prediction }, short(answer.prediction)), " ",
-    element("span", { class: "unit" }, unit));
+  const { name } = model.target;
+  const unit = times(model.target.unit);
+  const big = element(
+    "p",
+    { class: "big" },
+    element("data", { value: answer.prediction }, short(answer.prediction)),
+    " ",
+    element("span", { class: "unit" }, unit),
+  );
   const what = element("p", { class: "soft" }, [name, model.target.meaning].filter(Boolean).join(": "));
-  if (!answer.interval) return [[big, what], `${short(answer.prediction)} ${unit}`];
+  if (!answer.interval) return [[big, what], `${name} ${short(answer.prediction)} ${unit}`];
   const told = inWords(answer.interval, level);
   const parts = [big, what, element("p", { class: "interval" }, told)];
   const [low, high] = answer.interval;
@@ -75,10 +82,18 @@ function scale(middle, low, high, common) {
   band.style.width = `calc(${at(high)} - ${at(low)})`;
   const dot = element("span", { class: "dot" });
   dot.style.left = at(middle);
-  return element("div", { class: "scale", "aria-hidden": "true" },
+  return element(
+    "div",
+    { class: "scale", "aria-hidden": "true" },
     element("div", { class: "rail" }, band, dot),
-    element("div", { class: "line apart soft ends" }, element("span", {}, short(from)),
-      ...(common ? [element("span", {}, "where training rows commonly lie")] : []), element("span", {}, short(to))));
+    element(
+      "div",
+      { class: "line apart soft ends" },
+      element("span", {}, short(from)),
+      ...(common ? [element("span", {}, "where training rows commonly lie")] : []),
+      element("span", {}, short(to)),
+    ),
+  );
 }
 
 /**
@@ -101,9 +116,13 @@ function classes(answer, model, level) {
     }
     const chosen = name === answer.prediction;
     const possible = (answer.set ?? []).includes(name);
-    return element("li", { class: chosen ? "chosen" : possible ? "possible" : null },
-      element("span", { class: "name" }, name), rail,
-      element("data", { value: chance, class: "number" }, percent(chance)));
+    return element(
+      "li",
+      { class: chosen ? "chosen" : possible ? "possible" : null },
+      element("span", { class: "name" }, name),
+      rail,
+      element("data", { value: chance, class: "number" }, percent(chance)),
+    );
   });
   const parts = [
     element("p", { class: "big" }, String(answer.prediction)),
@@ -113,7 +132,13 @@ function classes(answer, model, level) {
   const told = inSet(answer.set, chances.length, level);
   if (told) parts.push(element("p", { class: "interval" }, told));
   if (positive !== null && model.threshold !== undefined) {
-    parts.push(element("p", { class: "soft" }, `Answered “${positive}” from a probability of ${percent(model.threshold)} on.`));
+    parts.push(
+      element(
+        "p",
+        { class: "soft" },
+        `Answered “${positive}” from a probability of ${percent(model.threshold)} on.`,
+      ),
+    );
   }
   const chance = answer.probabilities?.[String(answer.prediction)] ?? 0;
   return [parts, `${answer.prediction}, with a probability of ${percent(chance)}. ${told}`];

@@ -15,7 +15,7 @@ export function parse(text, most = Infinity) {
   let line = 1;
   while (at < text.length && records.length < most) {
     const record = { line, cells: /** @type {string[]} */ ([]) };
-    for (let end = ","; end === ","; ) {
+    for (let end = ","; end === ",";) {
       cell.lastIndex = at;
       const found = cell.exec(text);
       if (!found) return records;

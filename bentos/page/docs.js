@@ -1,4 +1,4 @@
-/** The documentation, from openapi.json: each route with its parameters, bodies, answers and a command to try. */
+/** The documentation, from openapi.json: each route's parameters, bodies, answers and a command to try. */
 import { byId, element, say } from "./dom.js";
 import { describe, resolve } from "./schema.js";
 import { get, Refused } from "./service.js";
@@ -17,11 +17,22 @@ function show(document) {
   byId("about").replaceChildren(...prose(info.description), element("p", {}, `Version ${info.version}.`));
   const routes = Object.entries(document.paths).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method]).map((method) => ({
-      method, path, operation: { ...item[method], parameters: [...(item.parameters ?? []), ...(item[method].parameters ?? [])] },
+      method,
+      path,
+      operation: {
+        ...item[method],
+        parameters: [...(item.parameters ?? []), ...(item[method].parameters ?? [])],
+      },
       id: `${method}${path.replaceAll(/[^a-zA-Z0-9]+/g, "-")}`,
-    })));
-  byId("contents").replaceChildren(element("ul", {}, ...routes.map((route) =>
-    element("li", {}, element("a", { href: `#${route.id}` }, ...name(route))))));
+    })),
+  );
+  byId("contents").replaceChildren(
+    element(
+      "ul",
+      {},
+      ...routes.map((route) => element("li", {}, element("a", { href: `#${route.id}` }, ...name(route)))),
+    ),
+  );
   byId("routes").replaceChildren(...routes.map((route) => section(route, document)));
   // Now there is what the address may point to.
   if (location.hash) globalThis.document.getElementById(location.hash.slice(1))?.scrollIntoView();
@@ -29,7 +40,11 @@ function show(document) {
 
 /** @param {Route} route */
 function name({ method, path }) {
-  return [element("span", { class: `method ${method}` }, method.toUpperCase()), " ", element("span", { class: "path" }, path)];
+  return [
+    element("span", { class: `method ${method}` }, method.toUpperCase()),
+    " ",
+    element("span", { class: "path" }, path),
+  ];
 }
 
 /**
@@ -44,14 +59,21 @@ function section(route, document) {
   parts.push(...prose(description));
   if (parameters.length) parts.push(element("h3", {}, "Parameters"), parameterList(parameters, document));
   if (body.content) parts.push(element("h3", {}, "What it takes"), ...contents(body.content, document));
-  parts.push(element("h3", {}, "Try it"), code(command(route, body, document), `curl command for ${route.path}`));
+  parts.push(
+    element("h3", {}, "Try it"),
+    code(command(route, body, document), `curl command for ${route.path}`),
+  );
   parts.push(element("h3", {}, "What it answers"));
   for (const [status, given] of Object.entries(responses ?? {})) {
     const answer = resolve(/** @type {any} */ (given), document);
     const heading = element("h4", {}, element("code", {}, status), ` ${answer.description ?? ""}`);
     parts.push(heading, ...contents(answer.content ?? {}, document));
   }
-  return element("article", { class: "route", id: route.id, "aria-label": `${route.method.toUpperCase()} ${route.path}` }, ...parts);
+  return element(
+    "article",
+    { class: "route", id: route.id, "aria-label": `${route.method.toUpperCase()} ${route.path}` },
+    ...parts,
+  );
 }
 
 /**
@@ -59,10 +81,20 @@ function section(route, document) {
  * @param {any} document
  */
 function parameterList(parameters, document) {
-  return element("ul", { class: "members" }, ...parameters.map((given) => {
-    const { name, in: place, description, required, schema } = resolve(given, document);
-    return element("li", {}, element("code", {}, name), ` in ${place}, `, ...describe({ description, ...schema }, document, Boolean(required)));
-  }));
+  return element(
+    "ul",
+    { class: "members" },
+    ...parameters.map((given) => {
+      const { name, in: place, description, required, schema } = resolve(given, document);
+      return element(
+        "li",
+        {},
+        element("code", {}, name),
+        ` in ${place}, `,
+        ...describe({ description, ...schema }, document, Boolean(required)),
+      );
+    }),
+  );
 }
 
 /**
@@ -77,7 +109,9 @@ function contents(content, document) {
     const parts = media.schema ? [element("div", {}, ...describe(media.schema, document))] : [];
     if (example !== undefined) parts.push(code(pretty(example), `Example of ${type}`));
     const label = element("code", {}, type);
-    return parts.length ? element("details", {}, element("summary", {}, label), ...parts) : element("p", {}, label);
+    return parts.length
+      ? element("details", {}, element("summary", {}, label), ...parts)
+      : element("p", {}, label);
   });
 }
 
@@ -131,7 +165,10 @@ function code(text, label) {
 
 /** @param {string | undefined} text */
 function prose(text) {
-  return (text ?? "").split(/\n{2,}/).filter(Boolean).map((paragraph) => element("p", {}, paragraph));
+  return (text ?? "")
+    .split(/\n{2,}/)
+    .filter(Boolean)
+    .map((paragraph) => element("p", {}, paragraph));
 }
 
 try {

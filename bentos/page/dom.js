@@ -2,8 +2,8 @@
  * Make an element.
  *
  * @param {string} tag
- * @param {Record<string, any>} attributes Functions are listeners of the event they are named for; true and false
- *   set an attribute or leave it out, as null does.
+ * @param {Record<string, any>} attributes Functions are listeners of the event they are named for; true
+ *   sets an attribute, false and null leave it out.
  * @param {...(Node | string)} children
  * @returns {any}
  */
@@ -52,12 +52,33 @@ export function say(place, sentence) {
 export function table(caption, head, rows, isNumber = () => false) {
   const type = (/** @type {number} */ column) => (isNumber(column) ? "number" : null);
   const body = rows.map((cells) =>
-    element("tr", {}, ...cells.map((cell, column) =>
-      column ? element("td", { class: type(column) }, cell) : element("th", { scope: "row", class: type(0) }, cell))));
-  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    element("table", {},
+    element(
+      "tr",
+      {},
+      ...cells.map((cell, column) =>
+        column
+          ? element("td", { class: type(column) }, cell)
+          : element("th", { scope: "row", class: type(0) }, cell),
+      ),
+    ),
+  );
+  return element(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    element(
+      "table",
+      {},
       element("caption", {}, caption),
-      element("thead", {}, element("tr", {}, ...head.map((cell, column) =>
-        element("th", { scope: "col", class: type(column) }, cell)))),
-      element("tbody", {}, ...body)));
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          ...head.map((cell, column) => element("th", { scope: "col", class: type(column) }, cell)),
+        ),
+      ),
+      element("tbody", {}, ...body),
+    ),
+  );
 }

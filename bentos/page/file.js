@@ -78,9 +78,14 @@ export class Scoring {
     const count = `${rows.length.toLocaleString("en")} ${rows.length === 1 ? "row" : "rows"}`;
     const caption = rows.length > SHOWN ? `The first ${SHOWN} of ${count}` : count;
     this.place.replaceChildren(
-      element("p", { class: "line" }, element("strong", {}, `${count} scored.`),
-        element("a", { class: "button", href: this.address, download: target }, `Download ${target}`)),
-      preview(caption, head, rows.slice(0, SHOWN)));
+      element(
+        "p",
+        { class: "line" },
+        element("strong", {}, `${count} scored.`),
+        element("a", { class: "button", href: this.address, download: target }, `Download ${target}`),
+      ),
+      preview(caption, head, rows.slice(0, SHOWN)),
+    );
   }
 }
 
@@ -95,10 +100,20 @@ function preview(caption, head, rows) {
   const places = head.map((_, place) => place);
   const own = places.filter((place) => head[place].startsWith("_"));
   const order = [...own, ...places.filter((place) => !own.includes(place))];
-  const numeric = order.map((place) => rows.every((row) => row[place] === "" || !Number.isNaN(Number(row[place]))));
-  const cells = rows.map((row) => order.map((place, column) =>
-    numeric[column] && row[place] ? short(Number(row[place])) : row[place] ?? ""));
-  const made = table(caption, order.map((place) => head[place]), cells, (column) => numeric[column]);
+  const numeric = order.map((place) =>
+    rows.every((row) => row[place] === "" || !Number.isNaN(Number(row[place]))),
+  );
+  const cells = rows.map((row) =>
+    order.map((place, column) =>
+      numeric[column] && row[place] ? short(Number(row[place])) : (row[place] ?? ""),
+    ),
+  );
+  const made = table(
+    caption,
+    order.map((place) => head[place]),
+    cells,
+    (column) => numeric[column],
+  );
   for (const row of made.querySelectorAll("tr")) {
     own.forEach((_, column) => row.children[column].classList.add("own"));
   }
@@ -119,11 +134,21 @@ async function refusal(error, rows, name) {
     const shown = faults.slice(0, SHOWN);
     const [, ...records] = parse(await rows.text(), 2 + Math.max(...shown.map((fault) => Number(fault.row))));
     const cells = shown.map((fault) => [
-      String(records[Number(fault.row)]?.line ?? ""), String(fault.row), fault.field ?? "", fault.rule,
+      String(records[Number(fault.row)]?.line ?? ""),
+      String(fault.row),
+      fault.field ?? "",
+      fault.rule,
       fault.value === null ? "" : String(fault.value),
     ]);
     const caption = faults.length > SHOWN ? `The first ${SHOWN} of ${faults.length} faults` : "What to mend";
-    parts.push(table(caption, ["Line of the file", "Row, from 0", "Column", "Rule", "Found"], cells, (column) => column < 2));
+    parts.push(
+      table(
+        caption,
+        ["Line of the file", "Row, from 0", "Column", "Rule", "Found"],
+        cells,
+        (column) => column < 2,
+      ),
+    );
   }
   return parts;
 }

@@ -33,6 +33,15 @@ export function within(value, span, signed = false) {
 }
 
 /**
+ * What stands behind a number: of "100,000 USD", that it is to be multiplied.
+ *
+ * @param {string} unit
+ */
+export function times(unit) {
+  return /^\d/.test(unit) ? `× ${unit}` : unit;
+}
+
+/**
  * A share of one in percent.
  *
  * @param {number} share

@@ -23,7 +23,8 @@ function start(model, contract) {
   document.title = title;
   byId("title").textContent = title;
   byId("purpose").textContent =
-    `Predicts ${target.name}${target.unit ? ` in ${target.unit}` : ""}${target.meaning ? `: ${target.meaning}` : ""}.`;
+    `Predicts ${target.name}` +
+    `${target.unit && ` in ${target.unit}`}${target.meaning && `: ${target.meaning}`}.`;
   byId("synthetic").hidden = !model.synthetic;
   showModel(byId("facts"), model);
   const level = startLevel(contract.levels, () => predict());
@@ -126,7 +127,8 @@ function startLevel([low, high], changed) {
 function command(content) {
   // Within single quotes a shell takes all but these as they are.
   const body = JSON.stringify(content).replaceAll("'", "'\\''");
-  return `curl '${new URL("v1/predict", document.baseURI)}' -H 'Content-Type: application/json' \\\n  -d '${body}'`;
+  const address = new URL("v1/predict", document.baseURI);
+  return `curl '${address}' -H 'Content-Type: application/json' \\\n  -d '${body}'`;
 }
 
 /** @param {() => void} show */
@@ -146,10 +148,14 @@ function startCommand(show) {
 /** The card is fetched when somebody opens it. */
 function startCard() {
   const place = byId("card-here");
-  place.addEventListener("toggle", () => {
-    if (place.querySelector("iframe")) return;
-    place.append(element("iframe", { title: "Model card", src: "v1/card", sandbox: true }));
-  }, { once: true });
+  place.addEventListener(
+    "toggle",
+    () => {
+      if (place.querySelector("iframe")) return;
+      place.append(element("iframe", { title: "Model card", src: "v1/card", sandbox: true }));
+    },
+    { once: true },
+  );
 }
 
 /** Ask for a key, and begin again with it. */

@@ -20,8 +20,12 @@ const LISTED = 12;
  */
 export function resolve(schema, document) {
   if (!schema?.$ref) return schema ?? {};
-  const path = schema.$ref.replace(/^#\//, "").split("/").map((/** @type {string} */ part) =>
-    decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~"));
+  const path = schema.$ref
+    .replace(/^#\//, "")
+    .split("/")
+    .map((/** @type {string} */ part) =>
+      decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~"),
+    );
   const found = path.reduce((/** @type {any} */ at, /** @type {string} */ part) => at?.[part], document);
   const { $ref: _, ...beside } = schema;
   return { ...resolve(found, document), ...beside };
@@ -57,10 +61,24 @@ function members(schema, document, depth) {
   if (!object) return [];
   const required = new Set(object.required ?? []);
   const items = Object.entries(object.properties ?? {}).map(([name, member]) =>
-    element("li", {}, element("code", {}, name), " ",
-      ...describe(/** @type {Schema} */ (member), document, required.has(name), depth + 1)));
+    element(
+      "li",
+      {},
+      element("code", {}, name),
+      " ",
+      ...describe(/** @type {Schema} */ (member), document, required.has(name), depth + 1),
+    ),
+  );
   if (object.additionalProperties && typeof object.additionalProperties === "object") {
-    items.push(element("li", {}, element("em", {}, "any name"), " ", ...describe(object.additionalProperties, document, true, depth + 1)));
+    items.push(
+      element(
+        "li",
+        {},
+        element("em", {}, "any name"),
+        " ",
+        ...describe(object.additionalProperties, document, true, depth + 1),
+      ),
+    );
   }
   return items.length ? [element("ul", { class: "members" }, ...items)] : [];
 }
@@ -88,27 +106,48 @@ function objectIn(schema, document) {
  */
 function typeOf(schema, document) {
   const choices = schema.anyOf ?? schema.oneOf;
-  if (choices) return [...new Set(choices.map((/** @type {Schema} */ one) => typeOf(resolve(one, document), document)))].join(" or ");
+  if (choices)
+    return [
+      ...new Set(choices.map((/** @type {Schema} */ one) => typeOf(resolve(one, document), document))),
+    ].join(" or ");
   if ("const" in schema) return JSON.stringify(schema.const);
   if (schema.enum) {
-    const listed = schema.enum.slice(0, LISTED).map((/** @type {any} */ value) => JSON.stringify(value)).join(", ");
+    const listed = schema.enum
+      .slice(0, LISTED)
+      .map((/** @type {any} */ value) => JSON.stringify(value))
+      .join(", ");
     return `one of ${listed}${schema.enum.length > LISTED ? ", …" : ""}`;
   }
   const names = [schema.type ?? "anything"].flat();
-  return names.map((name) => (name === "array" && schema.items ? `list of ${typeOf(resolve(schema.items, document), document)}`
-    : schema.format && name !== "null" ? `${name} (${schema.format})` : name)).join(" or ");
+  return names
+    .map((name) =>
+      name === "array" && schema.items
+        ? `list of ${typeOf(resolve(schema.items, document), document)}`
+        : schema.format && name !== "null"
+          ? `${name} (${schema.format})`
+          : name,
+    )
+    .join(" or ");
 }
 
 /** @param {Schema} schema */
 function limitsOf(schema) {
-  const inner = (schema.anyOf ?? schema.oneOf ?? []).find((/** @type {Schema} */ one) => "minimum" in one || "maximum" in one) ?? schema;
+  const inner =
+    (schema.anyOf ?? schema.oneOf ?? []).find(
+      (/** @type {Schema} */ one) => "minimum" in one || "maximum" in one,
+    ) ?? schema;
   const { minimum: low, maximum: high, minItems: fewest, maxItems: most, multipleOf } = inner;
   // What only keeps numbers finite is no news to people.
   const known = (/** @type {number | undefined} */ end) => end !== undefined && Math.abs(end) < 2 ** 53;
   return [
     multipleOf === 1 && "whole",
-    known(low) && known(high) ? `from ${short(low)} to ${short(high)}`
-      : known(low) ? `at least ${short(low)}` : known(high) && `at most ${short(high)}`,
+    known(low) && known(high)
+      ? `from ${short(low)} to ${short(high)}`
+      : known(low)
+        ? `at least ${short(low)}`
+        : known(high) && `at most ${short(high)}`,
     most !== undefined && `${fewest ?? 0} to ${most.toLocaleString("en")} of them`,
-  ].filter(Boolean).join(", ");
+  ]
+    .filter(Boolean)
+    .join(", ");
 }

@@ -35,8 +35,8 @@ export function useKey(key) {
  * @param {string} path
  * @returns {Promise<any>}
  */
-export async function get(path) {
-  return (await ask(path, {})).json();
+export function get(path) {
+  return ask(path, {}, (answer) => answer.json());
 }
 
 /**
@@ -46,9 +46,9 @@ export async function get(path) {
  * @param {any} content
  * @returns {Promise<any>}
  */
-export async function post(path, content) {
+export function post(path, content) {
   const headers = { "Content-Type": "application/json" };
-  return (await ask(path, { method: "POST", headers, body: JSON.stringify(content) })).json();
+  return ask(path, { method: "POST", headers, body: JSON.stringify(content) }, (answer) => answer.json());
 }
 
 /**
@@ -57,23 +57,32 @@ export async function post(path, content) {
  * @param {Blob} rows
  * @param {number} level How often intervals are to hold the truth.
  */
-export async function score(rows, level) {
+export function score(rows, level) {
   const headers = { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json" };
-  return (await ask(`v1/predict?interval=${level}`, { method: "POST", headers, body: rows })).text();
+  const request = { method: "POST", headers, body: rows };
+  return ask(`v1/predict?interval=${level}`, request, (answer) => answer.text());
 }
 
 /**
+ * @template T
  * @param {string} path
  * @param {RequestInit} request
+ * @param {(answer: Response) => Promise<T>} read
  */
-async function ask(path, request) {
+async function ask(path, request, read) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...request.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const answer = await fetch(path, { ...request, headers, signal: AbortSignal.timeout(PATIENCE) }).catch(() => {
-    throw new Refused(0, "The service does not answer. It may be starting, or this device is offline.");
-  });
-  if (!answer.ok) throw await refusal(answer);
-  return answer;
+  try {
+    const answer = await fetch(path, { ...request, headers, signal: AbortSignal.timeout(PATIENCE) });
+    if (!answer.ok) throw await refusal(answer);
+    return await read(answer);
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    throw new Refused(
+      0,
+      "The service gives no answer that can be read. It may be starting, or this device is offline.",
+    );
+  }
 }
 
 /** @param {Response} answer */
@@ -86,8 +95,8 @@ async function refusal(answer) {
 /**
  * A trigger for asking over and over while something changes.
  *
- * One question is on its way at a time. What changes meanwhile is asked once when the answer is there, so that
- * no answer comes late and none piles up, however slow the service is.
+ * One question is on its way at a time. What changes meanwhile is asked once when the answer is there, so
+ * that no answer comes late and none piles up, however slow the service is.
  *
  * @template T
  * @param {() => Promise<T>} question
@@ -103,7 +112,10 @@ export function asking(question, show, fail) {
   async function run() {
     await new Promise((resolve) => setTimeout(resolve, pause));
     again = false;
-    const [answer, error] = await question().then((given) => [given, null], (thrown) => [null, thrown]);
+    const [answer, error] = await question().then(
+      (given) => [given, null],
+      (thrown) => [null, thrown],
+    );
     running = again;
     if (again) run();
     // What is wrong with a row that has changed meanwhile is of no use.

@@ -23,18 +23,37 @@ export class Waterfall {
     this.prediction = null;
     /** @type {string | null} Of several outputs, the one that was asked for. */
     this.chosen = null;
-    this.choice = element("select", { id: "output", input: () => {
-      this.chosen = this.choice.value;
-      this.#draw();
-    } });
-    this.chooser = element("p", { class: "line chooser" }, element("label", { for: "output" }, "What speaks for"), this.choice);
+    this.choice = element("select", {
+      id: "output",
+      input: () => {
+        this.chosen = this.choice.value;
+        this.#draw();
+      },
+    });
+    this.chooser = element(
+      "p",
+      { class: "line chooser" },
+      element("label", { for: "output" }, "What speaks for"),
+      this.choice,
+    );
     this.caption = element("caption");
     this.body = element("tbody");
-    this.table = element("table", { class: "waterfall" }, this.caption,
+    this.table = element(
+      "table",
+      { class: "waterfall" },
+      this.caption,
       element("colgroup", {}, ...["what", "way", "much"].map((name) => element("col", { class: name }))),
-      element("thead", { class: "unseen" }, element("tr", {},
-        ...["Feature", "From where to where", "Adds"].map((name) => element("th", { scope: "col" }, name)))),
-      this.body);
+      element(
+        "thead",
+        { class: "unseen" },
+        element(
+          "tr",
+          {},
+          ...["Feature", "From where to where", "Adds"].map((name) => element("th", { scope: "col" }, name)),
+        ),
+      ),
+      this.body,
+    );
     /** @type {Map<string, HTMLElement>} Rows by feature, kept so that bars move and do not jump. */
     this.rows = new Map();
   }
@@ -51,11 +70,18 @@ export class Waterfall {
       this.choice.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
     }
     this.place.classList.remove("stale");
-    this.place.replaceChildren(element("h3", {}, "Why"), ...(names.length > 1 ? [this.chooser] : []), this.table);
+    this.place.replaceChildren(
+      element("h3", {}, "Why"),
+      ...(names.length > 1 ? [this.chooser] : []),
+      this.table,
+    );
     this.#draw();
   }
 
-  /** @param {any} prediction What was answered: of several classes, the one whose way is shown unless asked otherwise. */
+  /**
+   * @param {any} prediction What was answered: of several classes, the one whose way is shown, unless
+   *   another was asked for.
+   */
   answered(prediction) {
     this.prediction = prediction;
     if (this.explanation) this.#draw();
@@ -92,8 +118,10 @@ export class Waterfall {
     const [head, track, number] = row.children;
     const change = step.end - step.start;
     row.className = step.total ? "total" : change < 0 ? "down" : change > 0 ? "up" : "";
-    head.replaceChildren(element("span", { class: "name" }, step.label),
-      ...(step.value ? [" ", element("span", { class: "soft" }, step.value)] : []));
+    head.replaceChildren(
+      element("span", { class: "name" }, step.label),
+      ...(step.value ? [" ", element("span", { class: "soft" }, step.value)] : []),
+    );
     const at = (/** @type {number} */ place) => (100 * (place - low)) / span;
     const bar = /** @type {HTMLElement} */ (track.firstElementChild?.firstElementChild);
     bar.style.left = `${at(Math.min(step.start, step.end))}%`;
@@ -106,9 +134,17 @@ export class Waterfall {
 
 /** @returns {HTMLElement} */
 function newRow() {
-  return element("tr", {}, element("th", { scope: "row" }),
-    element("td", { class: "track" }, element("span", { class: "rail", "aria-hidden": "true" }, element("span", { class: "bar" }))),
-    element("td", { class: "number" }));
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }),
+    element(
+      "td",
+      { class: "track" },
+      element("span", { class: "rail", "aria-hidden": "true" }, element("span", { class: "bar" })),
+    ),
+    element("td", { class: "number" }),
+  );
 }
 
 /**
@@ -119,25 +155,61 @@ function newRow() {
  * @returns {Step[]}
  */
 function walk(output, row) {
-  const ranked = Object.entries(output.contributions).sort(([, one], [, other]) => Math.abs(other) - Math.abs(one));
+  const ranked = Object.entries(output.contributions).sort(
+    ([, one], [, other]) => Math.abs(other) - Math.abs(one),
+  );
   const shown = ranked.length > SHOWN + 1 ? ranked.slice(0, SHOWN) : ranked;
   const others = ranked.slice(shown.length);
   let end = output.base;
   const steps = shown.map(([name, value]) => {
     const start = end;
     end += value;
-    return { name: `feature ${name}`, label: name, value: name in row ? told(row[name]) : "", start, end, total: false };
+    return {
+      name: `feature ${name}`,
+      label: name,
+      value: name in row ? told(row[name]) : "",
+      start,
+      end,
+      total: false,
+    };
   });
   if (others.length) {
-    steps.push({ name: "others", label: `${others.length} others together`, value: "", start: end, end: output.prediction, total: false });
+    steps.push({
+      name: "others",
+      label: `${others.length} others together`,
+      value: "",
+      start: end,
+      end: output.prediction,
+      total: false,
+    });
   }
-  const base = { name: "base", label: "Without knowing the row", value: "", start: output.base, end: output.base, total: true };
-  const last = { name: "prediction", label: "This row", value: "", start: output.prediction, end: output.prediction, total: true };
+  const base = {
+    name: "base",
+    label: "Without knowing the row",
+    value: "",
+    start: output.base,
+    end: output.base,
+    total: true,
+  };
+  const last = {
+    name: "prediction",
+    label: "This row",
+    value: "",
+    start: output.prediction,
+    end: output.prediction,
+    total: true,
+  };
   return [base, ...steps, last];
 }
 
 /** @param {any} value */
 function told(value) {
   if (value === null) return "unknown";
-  return typeof value === "number" ? short(value) : typeof value === "boolean" ? (value ? "yes" : "no") : String(value).replace("T", " ");
+  return typeof value === "number"
+    ? short(value)
+    : typeof value === "boolean"
+      ? value
+        ? "yes"
+        : "no"
+      : String(value).replace("T", " ");
 }

@@ -489,7 +489,7 @@ def test_a_service_that_is_gone_is_said_to_be(opened: Opened, houses_url: str) -
         settled(page)
         page.route("**/v1/*", lambda route: route.abort())
         page.get_by_role("textbox", name="rooms").fill("4")
-        expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+        expect(page.get_by_role("alert")).to_contain_text("The service gives no answer")
         expect(page.locator("#why")).to_contain_text("There is no explanation")
         page.unroute("**/v1/*")
         page.get_by_role("textbox", name="rooms").fill("5")
