@@ -107,6 +107,10 @@ function help(field) {
           ? `${short(high)} or less`
           : "";
   const kind =
-    field.type === "datetime" ? "in UTC" : field.type === "integer" && !allowed ? "a whole number" : "";
+    field.type === "datetime"
+      ? "in UTC"
+      : field.type === "integer" && field.role !== "name" && !allowed
+        ? "a whole number"
+        : "";
   return [field.meaning, allowed, kind].filter(Boolean).join(" · ");
 }

@@ -30,11 +30,15 @@ function start(model, contract) {
   const level = startLevel(contract.levels, () => predict());
   const row = () => form.read();
   const waterfall = new Waterfall(byId("why"));
+  /** @type {{answered?: any, explained?: any}} Which model gave what is on show. */
+  const models = {};
 
   const predict = asking(
     () => post("v1/predict", { rows: [row()], interval: level() }),
     (given) => {
       const [shown] = given.predictions;
+      models.answered = given.model;
+      tellModels(models, model.variants);
       form.showFaults([], "");
       say(byId("trouble"), "");
       speak(showAnswer(byId("prediction"), shown, model, level(), contract.target_common));
@@ -55,7 +59,11 @@ function start(model, contract) {
       const asked = row();
       return { asked, given: await post("v1/explain", { rows: [asked] }) };
     },
-    ({ asked, given }) => waterfall.show(given.explanations[0], asked),
+    ({ asked, given }) => {
+      waterfall.show(given.explanations[0], asked);
+      models.explained = given.model;
+      tellModels(models, model.variants);
+    },
     (error) => {
       if (error.status !== 422) waterfall.refuse(`There is no explanation: ${error.message}`);
     },
@@ -84,6 +92,19 @@ function startBrief() {
   });
   watch.observe(byId("prediction"));
   watch.observe(byId("row"));
+}
+
+/**
+ * Where a challenger answers some of the requests: who answered this one, and whether another explained it.
+ *
+ * @param {{answered?: any, explained?: any}} models
+ * @param {any[] | undefined} variants
+ */
+function tellModels({ answered, explained }, variants) {
+  if (!answered || !variants || variants.length < 2) return;
+  const same = !explained || explained.digest === answered.digest;
+  const other = same ? "" : ` Version ${explained.version} explained it, and would answer otherwise.`;
+  say(byId("by"), `Answered by version ${answered.version}.${other}`);
 }
 
 /** Mark what is on show as not the row's. */

@@ -481,6 +481,16 @@ def test_a_challenger_stands_beside_the_champion(opened: Opened, iris_bundle: Bu
         ]
         cells = page.locator("#facts tbody tr").first.locator("td").all_inner_texts()
         assert cells == ["0.5 0.4 to 0.6", "0.25 0.2 to 0.3"]
+        expect(page.locator("#by")).to_have_text("Answered by version 3.")
+
+        def by_another(route: Route) -> None:
+            answer = route.fetch()
+            other = {"name": "iris", "version": "4", "digest": "f" * 64}
+            route.fulfill(response=answer, json={**answer.json(), "model": other})
+
+        page.route("**/v1/explain", by_another)
+        page.get_by_role("slider").first.press("ArrowUp")
+        expect(page.locator("#by")).to_contain_text("Version 4 explained it")
 
 
 @pytest.mark.parametrize("paths", [("/v1/",), ("/v1/predict", "/v1/explain")])
