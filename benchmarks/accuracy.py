@@ -46,30 +46,29 @@ Trainer = Callable[[pd.DataFrame], Predictor]
 
 def millrace(config: str) -> Trainer:
     """The candidates of a run configuration, as the pipeline trains and chooses them."""
+    return lambda table: champion(config, table).predict
+
+
+def champion(config: str, table: pd.DataFrame) -> FittedModel:
+    """The best of a configuration's candidates and of their blend, fitted on all rows."""
     parameters = yaml.safe_load((ROOT / "configs" / config).read_text(encoding="utf-8"))["parameters"]
     settings = TrainingSettings.model_validate(parameters["settings"])
-
-    def train(table: pd.DataFrame) -> Predictor:
-        rows = TrainingRows.of(table, PROBLEM)
-        folds = make_folds(table, PROBLEM, settings.folds, settings.seed)
-        scored = [
-            cross_validate(name, candidate, rows, folds, seed=settings.seed, threads=THREADS)
-            for name, candidate in settings.candidates.items()
-        ]
-        results, out_of_folds = [list(part) for part in zip(*scored, strict=True)]
-        if settings.blend and len(results) > 1:
-            results.append(blend(results, out_of_folds, PROBLEM)[0])
-        best = compare(results, PROBLEM, rows.target, folds).results[0]
-        if best.weights:
-            model: Any = fit_blend(
-                best.weights, settings.candidates, rows, seed=settings.seed, threads=THREADS
-            )
-        else:
-            candidate = settings.candidates[best.candidate]
-            model = fit_model(candidate, rows, seed=settings.seed, threads=THREADS)
-        return FittedModel(PROBLEM, rows.state, model).predict
-
-    return train
+    rows = TrainingRows.of(table, PROBLEM)
+    folds = make_folds(table, PROBLEM, settings.folds, settings.seed)
+    scored = [
+        cross_validate(name, candidate, rows, folds, seed=settings.seed, threads=THREADS)
+        for name, candidate in settings.candidates.items()
+    ]
+    results, out_of_folds = [list(part) for part in zip(*scored, strict=True)]
+    if settings.blend and len(results) > 1:
+        results.append(blend(results, out_of_folds, PROBLEM)[0])
+    best = compare(results, PROBLEM, rows.target, folds).results[0]
+    if best.weights:
+        model: Any = fit_blend(best.weights, settings.candidates, rows, seed=settings.seed, threads=THREADS)
+    else:
+        candidate = settings.candidates[best.candidate]
+        model = fit_model(candidate, rows, seed=settings.seed, threads=THREADS)
+    return FittedModel(PROBLEM, rows.state, model)
 
 
 def library(make: Callable[[], Any]) -> Trainer:

@@ -40,7 +40,7 @@ def store_model(bundle_folder: Path, name: str, digest: str, version: str) -> st
     from bentoml._internal.models import ModelStore
 
     tag = bentoml.Tag(name, digest[:12])
-    target = _home() / "models" / tag.path()
+    target = bentoml_home() / "models" / tag.path()
     if not _holds(target / BUNDLE, digest):
         with _scratch() as scratch:
             with bentoml.models.create(
@@ -62,7 +62,7 @@ def build_bento(model_tag: str) -> str:
 
     model = bentoml.Tag.from_str(model_tag)
     tag = bentoml.Tag(model.name, f"{model.version}-{_code_digest()[:8]}")
-    target = _home() / "bentos" / tag.path()
+    target = bentoml_home() / "bentos" / tag.path()
     if not target.is_dir():
         # The build imports the service, and an import before this one was for another model.
         sys.modules.pop(SERVICE, None)
@@ -101,6 +101,15 @@ def make_latest(bento_tag: str) -> None:
     new.replace(version.with_name(LATEST))
 
 
+def latest_model(name: str) -> str | None:
+    """The tag of the model that the latest Bento of this name serves; None if there is no Bento."""
+    try:
+        version = (bentoml_home() / "bentos" / name / LATEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return f"{name}:{version.partition('-')[0]}"
+
+
 def _code_digest() -> str:
     """sha256 of what is packed around the model; another digest, another Bento."""
     digest = hashlib.sha256((ROOT / REQUIREMENTS).read_bytes())
@@ -110,7 +119,8 @@ def _code_digest() -> str:
     return digest.hexdigest()
 
 
-def _home() -> Path:
+def bentoml_home() -> Path:
+    """Where BentoML keeps models and Bentos."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     return Path(BentoMLContainer.bentoml_home.get())
@@ -125,7 +135,7 @@ def _holds(folder: Path, digest: str) -> bool:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=_home() / "tmp") as folder:
+    with tempfile.TemporaryDirectory(dir=bentoml_home() / "tmp") as folder:
         yield Path(folder)
 
 

@@ -1,4 +1,4 @@
-"""The page of the service and its documentation: static files, to be mounted by whoever speaks HTTP.
+"""The page of the service and its documentation, as static files.
 
 The files ask the service under `v1/` for all they show, and for nothing elsewhere. Paths in them are
 relative, so that a proxy may serve the whole under a prefix.
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "page"
-DOCUMENTS = {"/": "index.html", "/docs": "docs.html"}
+PAGES = {"/": "index.html", "/docs": "docs.html"}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # What stands in the documents for the folder of the files they load.
 PLACE = "{static}"
@@ -40,7 +40,7 @@ def page_files() -> tuple[File, ...]:
     kept = {"Cache-Control": "public, max-age=31536000, immutable"}
     documents = [
         File(path, _document(FOLDER / name, folder), _headers(".html") | {"Cache-Control": "no-cache"})
-        for path, name in DOCUMENTS.items()
+        for path, name in PAGES.items()
     ]
     files = [
         File(f"/{folder}/{path.name}", path.read_bytes(), _headers(path.suffix) | kept) for path in loaded

@@ -29,6 +29,8 @@ LARGEST: dict[str, float] = {"integer": 2**53, "number": 3.4e38}
 KINDS: dict[str, Kind] = {"boolean": "boolean", "datetime": "datetime", "category": "category"}
 # Columns that Millrace adds to tables, and the start of those with class probabilities.
 OWN_COLUMNS = frozenset({"_unreadable", "_reason", "_target", "_prediction", "_low", "_high", "_set"})
+# Columns that the prediction log adds to a row: when, of which request, by which model, in how many seconds.
+LOG_COLUMNS = ("_time", "_request", "_row", "_key", "_variant", "_model", "_version", "_digest", "_seconds")
 OWN_PREFIX = "_probability_"
 
 
@@ -38,8 +40,9 @@ class Column(Strict):
     `range` is inclusive, in the column's unit; either end may be null. `id` is text that
     identifies a row and is never a model input. A value outside `categories` breaks the contract,
     or counts as missing where `unseen` says so. A feature that is no `input` is checked and judged by,
-    and kept from the models. Groups of a `sensitive` one are compared. Along a `monotonic` one,
-    predictions (of two classes: the probability of the positive one) never turn.
+    and kept from the models. Groups of a `sensitive` one are compared. A `private` one is never
+    logged by the service. Along a `monotonic` one, predictions (of two classes: the probability of
+    the positive one) never turn.
     """
 
     type: ColumnType
@@ -51,6 +54,7 @@ class Column(Strict):
     unseen: Literal["refuse", "missing"] = "refuse"
     input: bool = True
     sensitive: bool = False
+    private: bool = False
     monotonic: Literal["increasing", "decreasing"] | None = None
 
     @model_validator(mode="after")
@@ -149,7 +153,8 @@ class Problem(Strict):
             raise ValueError(
                 f"{odd[0]!r} cannot be a column's name: it has a quote, a backslash or a line end"
             )
-        own = [name for name in self.columns if name in OWN_COLUMNS or name.startswith(OWN_PREFIX)]
+        taken = OWN_COLUMNS.union(LOG_COLUMNS)
+        own = [name for name in self.columns if name in taken or name.startswith(OWN_PREFIX)]
         if own:
             raise ValueError(f"'{own[0]}' is a name that Millrace uses itself; rename the column")
         if self.target.nullable:
@@ -205,6 +210,8 @@ class Problem(Strict):
             raise ValueError("a target's 'unseen' classes cannot count as missing; take 'unseen' out")
         if not self.target.input or self.target.sensitive or self.target.monotonic:
             raise ValueError("'input', 'sensitive' and 'monotonic' are for features, not for the target")
+        if self.target.private:
+            raise ValueError("a target cannot be 'private': predictions of it are logged")
         if self.monotonic and self.task == "multiclass":
             raise ValueError(
                 f"'monotonic' of '{next(iter(self.monotonic))}': of several classes none is the direction; "

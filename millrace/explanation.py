@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from millrace import tree_shap
+from millrace import as_lightgbm
 from millrace.bundle import FittedModel
 from millrace.contract import Problem
 from millrace.features import FeatureState
 from millrace.metrics import Floats
 from millrace.models import Model
+from millrace.models.base import TreeModel
 from millrace.models.blend import BlendModel
-from millrace.models.boosting import LightGBMModel
-from millrace.models.forest import RandomForestModel, readable
-from millrace.models.hist_boosting import HistBoostingModel
+from millrace.models.forest import RandomForestModel
 from millrace.models.linear import LinearModel
 from millrace.models.neighbour_network import NeighbourNetworkModel
 from millrace.models.network import NetworkModel
@@ -92,12 +91,13 @@ class Contributions:
 
     def for_row(self, row: int) -> Explanation:
         """One row's contributions by name, as the service and the reports show them."""
+        predicted = self.base + self.values[row].sum(axis=0)
         outputs = [
             Output(
                 name=name,
                 base=float(self.base[output]),
                 contributions=dict(zip(self.names, self.values[row, :, output].tolist(), strict=True)),
-                prediction=float(self.predicted[row, output]),
+                prediction=float(predicted[output]),
             )
             for output, name in enumerate(self.outputs)
         ]
@@ -113,10 +113,13 @@ class Contributions:
         )
 
 
-def explain(fitted: FittedModel, matrix: Matrix) -> Contributions:
-    """Contributions of every feature for the rows of `matrix`; the first of them only where it is slow."""
+def explain(fitted: FittedModel, matrix: Matrix, threads: int = 0) -> Contributions:
+    """Contributions of every feature for the rows of `matrix`; the first of them only where it is slow.
+
+    LightGBM uses as many threads; all processors if 0.
+    """
     matrix = matrix[: _most_rows(fitted.model)]
-    values, base = _contributions(fitted.model, matrix)
+    values, base = _contributions(fitted.model, matrix, threads)
     return Contributions(values, base, matrix, fitted.state.names, _outputs(fitted.problem), scale(fitted))
 
 
@@ -145,13 +148,11 @@ def _most_rows(model: Model) -> int | None:
     return FOREST_ROWS if isinstance(model, RandomForestModel) else None
 
 
-def _contributions(model: Model, matrix: Matrix) -> tuple[Floats, Floats]:
-    if isinstance(model, LightGBMModel):
-        return tree_shap.contributions(model.booster, matrix)
-    if isinstance(model, HistBoostingModel):
-        return tree_shap.of_hist_boosting(model.booster, matrix)
+def _contributions(model: Model, matrix: Matrix, threads: int) -> tuple[Floats, Floats]:
     if isinstance(model, RandomForestModel):
-        return _forest(model, matrix)
+        return _forest(model, matrix, threads)
+    if isinstance(model, TreeModel):
+        return as_lightgbm.contributions(model.trees, model.read(matrix), threads)
     if isinstance(model, LinearModel):
         return _linear(model, matrix)
     if isinstance(model, NetworkModel):
@@ -159,14 +160,14 @@ def _contributions(model: Model, matrix: Matrix) -> tuple[Floats, Floats]:
     if isinstance(model, NeighbourNetworkModel):
         return _by_answers(model, matrix)
     if isinstance(model, BlendModel):
-        return _blend(model, matrix)
+        return _blend(model, matrix, threads)
     raise TypeError(f"No explainer for models of kind {model.kind}.")
 
 
-def _forest(model: RandomForestModel, matrix: Matrix) -> tuple[Floats, Floats]:
-    outputs = model.forest.n_classes_ if model.task == "multiclass" else 1
-    values, base = tree_shap.of_forest(model.forest, readable(matrix, model.state), outputs)
-    return _by_input(values, model.state), base
+def _forest(model: RandomForestModel, matrix: Matrix, threads: int) -> tuple[Floats, Floats]:
+    values, base = as_lightgbm.contributions(model.trees, model.read(matrix), threads)
+    trees = len(model.forest.estimators_)
+    return _by_input(values, model.state) / trees, base / trees
 
 
 def _linear(model: LinearModel, matrix: Matrix) -> tuple[Floats, Floats]:
@@ -174,20 +175,18 @@ def _linear(model: LinearModel, matrix: Matrix) -> tuple[Floats, Floats]:
 
     Exact for columns that are independent (Lundberg and Lee, NIPS 2017, corollary 1).
     """
-    scaler, estimator = model.pipeline.steps[0][1], model.pipeline.steps[1][1]
-    scaled = scaler.transform(model.state.dense(matrix))
-    values = scaled[:, :, None] * np.atleast_2d(estimator.coef_).T
-    return _by_input(values, model.state), np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64))
+    coefficients, intercepts = model.coefficients
+    return _by_input(model.scaled(matrix)[:, :, None] * coefficients, model.state), intercepts
 
 
-def _blend(model: BlendModel, matrix: Matrix) -> tuple[Floats, Floats]:
+def _blend(model: BlendModel, matrix: Matrix, threads: int) -> tuple[Floats, Floats]:
     """Of values, the weighted sum of what explains the members; of probabilities, by answers.
 
     A member's log-odds do not add up to the blend's probability.
     """
     if model.task != "regression":
         return _by_answers(model, matrix)
-    parts = [(member.weight, *_contributions(member.model, matrix)) for member in model.members]
+    parts = [(member.weight, *_contributions(member.model, matrix, threads)) for member in model.members]
     values = sum(weight * part for weight, part, _ in parts)
     return np.asarray(values), np.asarray(sum(weight * base for weight, _, base in parts))
 

@@ -8,7 +8,7 @@ this matrix; other models take the dense one made from it.
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from millrace.contract import KINDS, Problem
 from millrace.scales import to_model
 from millrace.strict import Strict
-from millrace.transforms import Declared, Feature, FittedTransform, Kind, Matrix
+from millrace.transforms import Apply, Feature, FittedTransform, Kind, Matrix
+
+Positions = NDArray[np.int64]
 
 
 class Columns(Protocol):
@@ -26,6 +28,15 @@ class Columns(Protocol):
 
     def __getitem__(self, name: str, /) -> Any:
         """One column's values."""
+
+
+class Step(NamedTuple):
+    """A transform in the matrix: columns that it reads and makes, and whether some it reads are made, too."""
+
+    apply: Apply
+    reads: slice | Positions
+    makes: slice
+    chained: bool
 
 
 class Input(Feature):
@@ -53,8 +64,17 @@ class FeatureState(Strict):
         return self.inputs + self.made
 
     @cached_property
-    def _reads(self) -> list[list[int]]:
-        return [_positions(fitted.declared, self.names) for fitted in self.transforms]
+    def _steps(self) -> list[Step]:
+        steps, count = [], len(self.inputs)
+        start = count
+        for fitted in self.transforms:
+            positions = _positions(fitted.declared.own, self.names)
+            end = start + len(fitted.makes)
+            steps.append(
+                Step(fitted.apply, _selection(positions), slice(start, end), max(positions) >= count)
+            )
+            start = end
+        return steps
 
     @property
     def names(self) -> list[str]:
@@ -86,12 +106,32 @@ class FeatureState(Strict):
     def expand(self, inputs: Matrix) -> Matrix:
         """The matrix [rows, columns] of rows that are encoded already [rows, inputs]."""
         matrix = np.empty((len(inputs), len(self.columns)))
-        end = len(self.inputs)
-        matrix[:, :end] = inputs
-        for fitted, positions in zip(self.transforms, self._reads, strict=True):
-            start, end = end, end + len(fitted.makes)
-            matrix[:, start:end] = _finite(fitted.apply(matrix[:, positions]))
+        count = len(self.inputs)
+        matrix[:, :count] = inputs
+        with np.errstate(all="ignore"):
+            for step in self._steps:
+                if step.chained:
+                    _keep_finite(matrix[:, count : step.makes.start])
+                step.apply(matrix[:, step.reads], matrix[:, step.makes])
+        _keep_finite(matrix[:, count:])
         return matrix
+
+    @cached_property
+    def _flags(self) -> tuple[Positions, Matrix]:
+        """For each 0/1 column of the dense matrix: the position it is of, and the code; NaN for "missing"."""
+        positions: list[int] = []
+        codes: list[float] = []
+        for position, column in enumerate(self.columns):
+            own = [float(code) for code in range(len(column.categories))] + [np.nan] * column.gaps
+            positions += [position] * len(own)
+            codes += own
+        return np.array(positions, dtype=np.int64), np.array(codes)
+
+    @cached_property
+    def _fills(self) -> tuple[Positions, Matrix]:
+        """The positions of the filled columns, and what fills them."""
+        fills = [column.fill for column in self.columns if column.fill is not None]
+        return np.array(self.filled, dtype=np.int64), np.array(fills)
 
     def dense(self, matrix: Matrix) -> Matrix:
         """The matrix without NaN, for models that need numbers: [rows, dense_sources].
@@ -99,15 +139,13 @@ class FeatureState(Strict):
         First the filled columns in order; then, column by column, a 0/1 column for each category and
         one for "missing".
         """
-        fills = np.array([column.fill for column in self.columns if column.fill is not None])
-        numbers = matrix[:, self.filled]
-        parts = [np.where(np.isnan(numbers), fills, numbers)]
-        for position, column in enumerate(self.columns):
-            values = matrix[:, [position]]
-            parts.append((values == np.arange(len(column.categories))).astype(np.float64))
-            if column.gaps:
-                parts.append(np.isnan(values).astype(np.float64))
-        return np.hstack(parts)
+        (filled, fills), (flagged, codes) = self._fills, self._flags
+        numbers = matrix.take(filled, axis=1)
+        np.copyto(numbers, fills, where=np.isnan(numbers))
+        if not len(flagged):
+            return numbers
+        values = matrix.take(flagged, axis=1)
+        return np.hstack([numbers, np.where(np.isnan(codes), np.isnan(values), values == codes)])
 
 
 def fit_features(
@@ -125,7 +163,8 @@ def fit_features(
     columns = list(encoded(problem))
     transforms, matrix = [], inputs
     for declared in problem.transforms:
-        positions = _positions(declared, [column.name for column in columns])
+        names = [column.name for column in columns]
+        positions, own = (_positions(read, names) for read in (declared.reads, declared.own))
         values, categories = matrix[:, positions], columns[positions[0]].categories
         learnt = declared.learn(values, targets, categories)
         makes = declared.makes(learnt, target_names)
@@ -136,10 +175,10 @@ def fit_features(
                 others = parts < part if problem.split.by == "time" else parts != part
                 if others.any():
                     apply = declared.applier(declared.learn(values[others], targets[others], categories))
-                    made[parts == part] = apply(values[parts == part])
+                    made[parts == part] = _made(apply, matrix[parts == part][:, own], len(makes))
         else:
-            made = fitted.apply(values)
-        matrix = np.hstack([matrix, _finite(made)])
+            made = _made(fitted.apply, matrix[:, own], len(makes))
+        matrix = np.hstack([matrix, made])
         transforms.append(fitted)
         columns += makes
     known = [_with_fill(column, values) for column, values in zip(columns, matrix.T, strict=True)]
@@ -195,12 +234,31 @@ def _targets(target: Matrix, problem: Problem) -> tuple[Matrix, tuple[str, ...]]
     return np.eye(len(problem.classes))[target.astype(int)][:, first:], problem.classes[first:]
 
 
-def _positions(declared: Declared, names: list[str]) -> list[int]:
-    return [names.index(name) for name in declared.reads]
+def _positions(read: Sequence[str], names: list[str]) -> list[int]:
+    return [names.index(name) for name in read]
 
 
-def _finite(made: Matrix) -> Matrix:
-    return np.where(np.isfinite(made), made, np.nan)
+def _selection(positions: list[int]) -> slice | Positions:
+    """The same columns as a slice where they are equally far apart, as that takes no copy."""
+    first, last = positions[0], positions[-1]
+    step = positions[1] - first if len(positions) > 1 else 1
+    if step and positions == list(range(first, last + step, step)):
+        end = last + step
+        return slice(first, None if end < 0 else end, step)
+    return np.array(positions)
+
+
+def _made(apply: Apply, values: Matrix, count: int) -> Matrix:
+    made = np.empty((len(values), count))
+    with np.errstate(all="ignore"):
+        apply(values, made)
+    _keep_finite(made)
+    return made
+
+
+def _keep_finite(made: Matrix) -> None:
+    """Make NaN of what is not finite, and one NaN of all."""
+    np.copyto(made, np.nan, where=~np.isfinite(made))
 
 
 def _with_fill(column: Feature, values: Matrix) -> Input:

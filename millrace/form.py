@@ -12,6 +12,7 @@ import pandas as pd
 from millrace.bundle import REFERENCE, SELFTEST, Bundle
 from millrace.contract import NUMERIC, Column, ColumnType, Problem
 from millrace.intervals import HIGHEST, LOWEST
+from millrace.requests import names_rows
 from millrace.strict import Strict
 
 # Between these quantiles values are common.
@@ -93,7 +94,7 @@ def _field(problem: Problem, name: str, example: Any, common: Span | None) -> Fi
 def _role(problem: Problem, name: str) -> Role:
     if name in problem.inputs:
         return "input"
-    return "name" if name == problem.key or problem.features[name].type == "id" else "checked"
+    return "name" if names_rows(problem, name) else "checked"
 
 
 def _common(sample: pd.DataFrame, name: str, column: Column) -> Span | None:

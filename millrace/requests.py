@@ -1,4 +1,4 @@
-"""The contract at the service's door: strict JSON in, typed columns out, and errors that name the field.
+"""The contract at the service's door: strict JSON in, encoded rows out, and errors that name the field.
 
 A request is `{"rows": [{...}, ...]}`, with `"interval": 0.9` beside the rows where answers are to say how
 sure they are. Nothing is coerced: text is not a number, a boolean is not a number, and what the contract does
@@ -6,9 +6,10 @@ not know is refused.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from math import isfinite
+from datetime import UTC, datetime, timedelta
+from math import isfinite, nan
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -19,12 +20,17 @@ from numpy.typing import NDArray
 from millrace.bundle import FittedModel
 from millrace.contract import LARGEST, Column, Problem
 from millrace.errors import nearest
+from millrace.features import encoded
 from millrace.intervals import HIGHEST, LOWEST
+from millrace.transforms import Feature, Matrix
 
 MAX_ROWS = 10_000
+# Of rows to be explained.
+MAX_EXPLAINED = 100
 # How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10
+EPOCH, MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 FORM = """{"rows": [{...}, ...]}, with "interval": 0.9 beside "rows" if you like"""
 LEVEL: Any = Annotated[
     float,
@@ -66,9 +72,15 @@ class InvalidRequest(Exception):  # noqa: N818 - as HTTP says it
 
 
 class Question(NamedTuple):
-    """What is asked: the inputs' columns, in the types that `FeatureState.transform` takes; and a level."""
+    """What is asked: rows as they were sent, the same encoded for a model [rows, inputs], and a level.
 
-    columns: dict[str, list[Any]]
+    `rows` are structs whose fields are the contract's features; `msgspec.json.encode` writes them under the
+    contract's names. `keys` say what the contract's key column holds, None where it is left out.
+    """
+
+    rows: list[Any]
+    matrix: Matrix
+    keys: Sequence[str | None]
     interval: float | None
 
 
@@ -84,6 +96,9 @@ class RequestReader:
             "Request", [("rows", rows), ("interval", LEVEL | None, None)], forbid_unknown_fields=True
         )
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._body, dec_hook=_moment)
+        features = list(problem.features)
+        self._encoders = [(features.index(column.name), _encoder(column)) for column in encoded(problem)]
+        self._key = features.index(problem.key) if problem.key in features else None
 
     def read(self, body: bytes) -> Question:
         """What a body asks.
@@ -96,17 +111,31 @@ class RequestReader:
         except msgspec.ValidationError as error:
             raise self._fault(str(error), body) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
-            message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
-            raise InvalidRequest(message, "json", status=400) from None
-        columns = zip(*map(msgspec.structs.astuple, asked.rows), strict=True)
-        named = zip(self.problem.features, columns, strict=True)
-        inputs = {name: list(values) for name, values in named if name in self.problem.inputs}
-        return Question(inputs, asked.interval)
+            raise malformed(error, body) from None
+        rows = asked.rows
+        columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
+        keys = columns[self._key] if self._key is not None else (None,) * len(rows)
+        return Question(rows, self._encoded(columns, len(rows)), keys, asked.interval)
+
+    def _encoded(self, columns: Sequence[Sequence[Any]], rows: int) -> Matrix:
+        """The same numbers as `encode_inputs` makes of tables, without the tables."""
+        matrix = np.empty((rows, len(self._encoders)))
+        for position, (source, encoder) in enumerate(self._encoders):
+            values = columns[source]
+            # NumPy itself makes NaN of None, and numbers of booleans.
+            matrix[:, position] = values if encoder is None else [encoder(value) for value in values]
+        return matrix
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a request."""
         return msgspec.json.schema(self._body, schema_hook=_schema_of_moment)
+
+    def schemas(self, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The same with what it refers to, by name, apart: at `place`, as "#/components/schemas/{name}"."""
+        [schema], named = msgspec.json.schema_components(
+            [self._body], schema_hook=_schema_of_moment, ref_template=place
+        )
+        return schema, named
 
     def _fault(self, error: str, body: bytes) -> InvalidRequest:
         """Say in the contract's words what msgspec found first."""
@@ -117,9 +146,9 @@ class RequestReader:
             if "of length" in reason:
                 return InvalidRequest(f"'rows' must hold 1 to {MAX_ROWS:,} rows.", "rows", field="rows")
             if path == ".interval":
-                sent = _member(body, "interval")
-                message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, or null{_not(sent)}."
-                return InvalidRequest(message, _rule(reason), field="interval", value=_value(sent))
+                sent = member(body, "interval")
+                message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, or null{not_what(sent)}."
+                return InvalidRequest(message, broken_rule(reason), field="interval", value=shown_value(sent))
             return InvalidRequest(f"The body must be of the form {FORM}.", "type")
         row = int(found["row"])
         if found["field"] is None:
@@ -137,8 +166,8 @@ class RequestReader:
 
     def _field_fault(self, row: int, field: str, reason: str, body: bytes) -> InvalidRequest:
         sent = _sent(body, row, field)
-        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{_not(sent)}."
-        return InvalidRequest(message, _rule(reason), row=row, field=field, value=_value(sent))
+        message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{not_what(sent)}."
+        return InvalidRequest(message, broken_rule(reason), row=row, field=field, value=shown_value(sent))
 
 
 def write(
@@ -179,24 +208,39 @@ class Moment(datetime):
     """A date or date-time as ISO 8601 text; without a zone it is UTC. Kept in UTC without a zone."""
 
 
+def _encoder(column: Feature) -> Callable[[Any], float] | None:
+    """What makes a number of a decoded value; None where NumPy does."""
+    if column.kind == "category":
+        codes: dict[Any, float] = {name: float(code) for code, name in enumerate(column.categories)}
+        return lambda value: codes.get(value, nan)
+    return _seconds if column.kind == "datetime" else None
+
+
+def _seconds(moment: datetime | None) -> float:
+    """Seconds since 1970, as NumPy has them: whole microseconds, divided."""
+    return nan if moment is None else (moment - EPOCH) / MICROSECOND / 1e6
+
+
 def _row_type(problem: Problem) -> Any:
     fields: list[Any] = []
     for position, (name, column) in enumerate(problem.features.items()):
-        if _names_rows(problem, name):
+        if names_rows(problem, name):
             fields.append((f"f{position}", str | None, None))
         elif column.nullable or not column.input:
-            fields.append((f"f{position}", _type(column) | None, None))
+            fields.append((f"f{position}", json_type(column) | None, None))
         else:
-            fields.append((f"f{position}", _type(column)))
+            fields.append((f"f{position}", json_type(column)))
     names = {f"f{position}": name for position, name in enumerate(problem.features)}
     return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
-def _names_rows(problem: Problem, name: str) -> bool:
+def names_rows(problem: Problem, name: str) -> bool:
+    """Whether a feature is the key or an id, which is text whatever its type."""
     return problem.features[name].type == "id" or name == problem.key
 
 
-def _type(column: Column) -> Any:
+def json_type(column: Column) -> Any:
+    """The type of a column's values in JSON, as msgspec checks it; null is not of it."""
     about = f"{column.meaning} [{column.unit}]" if column.unit else column.meaning or None
     if column.unseen == "missing":
         return Annotated[str, Meta(description=about, examples=list(column.categories))]
@@ -231,19 +275,23 @@ def _schema_of_moment(_: type) -> dict[str, Any]:
 def _allowed(problem: Problem, field: str) -> str:
     """What a field may hold, as the end of a sentence."""
     column = problem.features[field]
-    if _names_rows(problem, field):
+    if names_rows(problem, field):
         return "text, or null"
+    text = described(column)
+    return f"{text}, or null" if column.nullable or not column.input else text
+
+
+def described(column: Column) -> str:
+    """What a column's values are, in words."""
     if column.type == "category":
         listed = ", ".join(f'"{name}"' for name in column.categories[:LISTED])
         text = f"one of {listed}" + (", ..." if len(column.categories) > LISTED else "")
-        text += " (other text counts as missing)" if column.unseen == "missing" else ""
-    elif column.type == "boolean":
-        text = "true or false"
-    elif column.type == "datetime":
-        text = "an ISO 8601 date or date-time"
-    else:
-        text = ("an integer" if column.type == "integer" else "a number") + _bounds(column)
-    return f"{text}, or null" if column.nullable or not column.input else text
+        return text + (" (other text counts as missing)" if column.unseen == "missing" else "")
+    if column.type == "boolean":
+        return "true or false"
+    if column.type == "datetime":
+        return "an ISO 8601 date or date-time"
+    return ("an integer" if column.type == "integer" else "a number") + _bounds(column)
 
 
 def _bounds(column: Column) -> str:
@@ -255,7 +303,15 @@ def _bounds(column: Column) -> str:
     return f" of at most {high:.15g}" if high is not None else ""
 
 
-def _rule(reason: str) -> str:
+def malformed(error: Exception, body: bytes) -> InvalidRequest:
+    """The refusal of a body that msgspec cannot read as JSON."""
+    hint = " JSON knows no NaN or Infinity; a missing value is null." if _has_nan(body) else ""
+    message = f"The body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}.{hint}"
+    return InvalidRequest(message, "json", status=400)
+
+
+def broken_rule(reason: str) -> str:
+    """The rule that a value broke, from msgspec's words."""
     if reason.startswith("Invalid enum value"):
         return "category"
     if re.search(r" [<>]= |out of range", reason):
@@ -270,12 +326,12 @@ class _Loose(msgspec.Struct):
 def _sent(body: bytes, row: int, field: str) -> str:
     """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
     try:
-        return _member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
+        return member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
     except (msgspec.DecodeError, RecursionError):
         return ""
 
 
-def _member(text: bytes, name: str) -> str:
+def member(text: bytes, name: str) -> str:
     """The JSON text of an object's member."""
     try:
         return bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw])[name]).decode()
@@ -283,11 +339,12 @@ def _member(text: bytes, name: str) -> str:
         return ""
 
 
-def _not(sent: str) -> str:
+def not_what(sent: str) -> str:
+    """What was sent instead, as the end of a sentence."""
     return f", not {sent[:SHOWN]}" if sent else ""
 
 
-def _value(sent: str) -> Any:
+def shown_value(sent: str) -> Any:
     """A sent value as an error can carry it: a short scalar as it is, all else as the start of its text."""
     if len(sent) <= SHOWN and not sent.startswith(("[", "{")):
         with suppress(msgspec.DecodeError):

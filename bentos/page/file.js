@@ -10,9 +10,10 @@ const SHOWN = 10;
 export class Scoring {
   /**
    * @param {() => number} level How often intervals are to hold the truth.
+   * @param {string[]} names The columns that a file has.
    * @param {() => Record<string, any>} example A row to begin with.
    */
-  constructor(level, example) {
+  constructor(level, names, example) {
     this.level = level;
     this.text = byId("csv-text");
     this.place = byId("scored");
@@ -25,7 +26,7 @@ export class Scoring {
     });
     byId("csv-example").addEventListener("click", () => {
       const row = example();
-      this.text.value = `${write(Object.keys(row))}\n${write(Object.values(row))}\n`;
+      this.text.value = `${write(names)}\n${write(names.map((name) => row[name]))}\n`;
     });
     file.addEventListener("change", () => {
       if (file.files[0]) this.#score(file.files[0], file.files[0].name);

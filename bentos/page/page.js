@@ -30,15 +30,11 @@ function start(model, contract) {
   const level = startLevel(contract.levels, () => predict());
   const row = () => form.read();
   const waterfall = new Waterfall(byId("why"));
-  /** @type {{answered?: any, explained?: any}} Which model gave what is on show. */
-  const models = {};
 
   const predict = asking(
     () => post("v1/predict", { rows: [row()], interval: level() }),
     (given) => {
       const [shown] = given.predictions;
-      models.answered = given.model;
-      tellModels(models, model.variants);
       form.showFaults([], "");
       say(byId("trouble"), "");
       speak(showAnswer(byId("prediction"), shown, model, level(), contract.target_common));
@@ -59,11 +55,7 @@ function start(model, contract) {
       const asked = row();
       return { asked, given: await post("v1/explain", { rows: [asked] }) };
     },
-    ({ asked, given }) => {
-      waterfall.show(given.explanations[0], asked);
-      models.explained = given.model;
-      tellModels(models, model.variants);
-    },
+    ({ asked, given }) => waterfall.show(given.explanations[0], asked),
     (error) => {
       if (error.status !== 422) waterfall.refuse(`There is no explanation: ${error.message}`);
     },
@@ -78,7 +70,8 @@ function start(model, contract) {
     byId("curl").querySelector("code").textContent = command({ rows: [row()], interval: level() });
   };
   startCommand(showCommand);
-  new Scoring(level, row);
+  const names = contract.fields.map((/** @type {any} */ field) => field.name);
+  new Scoring(level, names, row);
   startCard();
   startBrief();
 }
@@ -92,19 +85,6 @@ function startBrief() {
   });
   watch.observe(byId("prediction"));
   watch.observe(byId("row"));
-}
-
-/**
- * Where a challenger answers some of the requests: who answered this one, and whether another explained it.
- *
- * @param {{answered?: any, explained?: any}} models
- * @param {any[] | undefined} variants
- */
-function tellModels({ answered, explained }, variants) {
-  if (!answered || !variants || variants.length < 2) return;
-  const same = !explained || explained.digest === answered.digest;
-  const other = same ? "" : ` Version ${explained.version} explained it, and would answer otherwise.`;
-  say(byId("by"), `Answered by version ${answered.version}.${other}`);
 }
 
 /** Mark what is on show as not the row's. */
@@ -197,5 +177,4 @@ try {
 } catch (error) {
   if (!(error instanceof Refused)) throw error;
   say(byId("trouble"), error.message);
-  if (error.status === 401) askForKey();
 }

@@ -1,9 +1,10 @@
 """What every model does."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from millrace.features import FeatureState, encode_inputs, encode_target, encode
 from millrace.scales import to_model
 from millrace.splitting import parts
 from millrace.transforms import Matrix
+
+if TYPE_CHECKING:
+    import lightgbm
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,40 @@ class Model(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write plain files into `folder`, the same bytes for the same model."""
+
+
+class TreeModel(ABC):
+    """A model whose answers are made of what trees say, and these are LightGBM's or can be."""
+
+    @property
+    @abstractmethod
+    def trees(self) -> "lightgbm.Booster":
+        """The trees; made once."""
+
+    def read(self, matrix: Matrix) -> Matrix:
+        """What the trees read [rows, features] of the matrix."""
+        return matrix
+
+    @abstractmethod
+    def answer(self, told: Matrix) -> NDArray[np.float64]:
+        """What `predict` returns, from what the trees tell of rows: [rows, outputs]."""
+
+
+def two_classes(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of both classes [rows, 2] from those of the second [rows]."""
+    both = np.empty((len(chances), 2))
+    both[:, 0], both[:, 1] = 1 - chances, chances
+    return both
+
+
+def probabilities(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities [rows, classes] from log-odds: of the second of two classes [rows, 1], or of each."""
+    from scipy.special import expit
+
+    if odds.shape[1] == 1:
+        return two_classes(expit(odds[:, 0]))
+    raised = np.exp(odds - odds.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def need_torch(kind: str) -> None:

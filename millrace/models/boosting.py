@@ -10,7 +10,7 @@ from pydantic import Field
 
 from millrace.contract import Task
 from millrace.features import FeatureState
-from millrace.models.base import TrainingRows
+from millrace.models.base import TrainingRows, TreeModel, two_classes
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
@@ -45,7 +45,7 @@ class LightGBMSettings(Strict):
     reg_lambda: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class LightGBMModel:
+class LightGBMModel(TreeModel):
     """A booster; missing values and categories are handled by the trees themselves."""
 
     kind = "lightgbm"
@@ -87,11 +87,18 @@ class LightGBMModel:
         booster = lightgbm.train(parameters, data, num_boost_round=settings.n_estimators)
         return cls(booster, rows.task)
 
+    @property
+    def trees(self) -> "lightgbm.Booster":
+        return self.booster
+
+    def answer(self, told: Matrix) -> NDArray[np.float64]:
+        if self.task == "multiclass":
+            return told
+        return told[:, 0] if self.task == "regression" else two_classes(told[:, 0])
+
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        values = np.asarray(self.booster.predict(matrix), dtype=np.float64)
-        if self.task == "binary":
-            return np.column_stack([1 - values, values])
-        return values
+        told = np.asarray(self.booster.predict(matrix), dtype=np.float64)
+        return self.answer(told.reshape(len(matrix), -1))
 
     def save(self, folder: Path) -> None:
         text = self.booster.model_to_string()

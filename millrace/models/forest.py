@@ -1,5 +1,6 @@
 """Random forest of scikit-learn, stored by skops."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -7,18 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from millrace import as_lightgbm
 from millrace.contract import Task
 from millrace.features import FeatureState
 from millrace.models import skops_files
-from millrace.models.base import TrainingRows
+from millrace.models.base import TrainingRows, TreeModel, two_classes
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
+    import lightgbm
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 # What skops does not trust by itself.
 TRUSTED = ["sklearn.tree._tree.Tree"]
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class RandomForestSettings(Strict):
@@ -32,11 +36,11 @@ class RandomForestSettings(Strict):
 
 def readable(matrix: Matrix, state: FeatureState) -> Matrix:
     """The dense matrix within what scikit-learn's trees can hold: float32."""
-    largest = np.finfo(np.float32).max
-    return np.clip(state.dense(matrix), -largest, largest)
+    # Several times as fast as `clip` for a single row.
+    return np.maximum(np.minimum(state.dense(matrix), LARGEST), -LARGEST)
 
 
-class RandomForestModel:
+class RandomForestModel(TreeModel):
     """A forest on the dense matrix: a category is a column of its own, so their order means nothing."""
 
     kind = "random_forest"
@@ -62,6 +66,19 @@ class RandomForestModel:
         # the sum, and so every prediction, the same each time. It also keeps n_jobs out of the file.
         forest.n_jobs = None
         return cls(forest, rows.task, rows.state)
+
+    @cached_property
+    def trees(self) -> "lightgbm.Booster":
+        return as_lightgbm.of_forest(self.forest, self.forest.n_classes_ if self.task == "multiclass" else 1)
+
+    def read(self, matrix: Matrix) -> Matrix:
+        return readable(matrix, self.state).astype(np.float32).astype(np.float64)
+
+    def answer(self, told: Matrix) -> NDArray[np.float64]:
+        means = told / len(self.forest.estimators_)
+        if self.task == "multiclass":
+            return means
+        return means[:, 0] if self.task == "regression" else two_classes(means[:, 0])
 
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
         dense = readable(matrix, self.state)

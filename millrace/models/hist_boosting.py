@@ -1,7 +1,7 @@
 """Histogram gradient boosting of scikit-learn, stored by skops."""
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from millrace import as_lightgbm
 from millrace.contract import Task
 from millrace.features import FeatureState
 from millrace.models import skops_files
-from millrace.models.base import TrainingRows
+from millrace.models.base import TrainingRows, TreeModel, probabilities
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
+    import lightgbm
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 # What skops does not trust by itself; the last two are how scikit-learn encodes categories.
@@ -43,7 +45,7 @@ class HistBoostingSettings(Strict):
     l2_regularization: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class HistBoostingModel:
+class HistBoostingModel(TreeModel):
     """Boosted trees that take missing values and categories as they are."""
 
     kind = "hist_boosting"
@@ -74,6 +76,13 @@ class HistBoostingModel:
         with _at_most(threads if len(matrix) >= ROWS_FOR_THREADS else 1):
             booster.fit(matrix, rows.learnt, sample_weight=rows.weights)
         return cls(booster, rows.task)
+
+    @cached_property
+    def trees(self) -> "lightgbm.Booster":
+        return as_lightgbm.of_hist_boosting(self.booster)
+
+    def answer(self, told: Matrix) -> NDArray[np.float64]:
+        return told[:, 0] if self.task == "regression" else probabilities(told)
 
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
         answer = self.booster.predict if self.task == "regression" else self.booster.predict_proba

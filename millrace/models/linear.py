@@ -1,5 +1,6 @@
 """Ridge regression and logistic regression of scikit-learn, stored by skops."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from millrace.contract import Task
 from millrace.features import FeatureState
 from millrace.models import skops_files
-from millrace.models.base import TrainingRows
+from millrace.models.base import TrainingRows, probabilities
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
@@ -61,11 +62,32 @@ class LinearModel:
         pipeline.fit(rows.state.dense(rows.matrix), rows.learnt, estimate__sample_weight=rows.weights)
         return cls(pipeline, rows.task, rows.state)
 
+    @cached_property
+    def coefficients(self) -> tuple[Matrix, NDArray[np.float64]]:
+        """Coefficients [columns of the dense matrix, outputs], and intercepts [outputs]."""
+        estimator = self.pipeline.steps[1][1]
+        intercepts = np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64))
+        return np.ascontiguousarray(np.atleast_2d(estimator.coef_).T), intercepts
+
+    @cached_property
+    def _scales(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The mean and the scale of each column of the dense matrix."""
+        parts = [scaler for _, scaler, columns in self.pipeline.steps[0][1].transformers_ if len(columns)]
+        means = [part.mean_ for part in parts]
+        scales = [np.ones_like(part.mean_) if part.scale_ is None else part.scale_ for part in parts]
+        return np.concatenate(means), np.concatenate(scales)
+
+    def scaled(self, matrix: Matrix) -> Matrix:
+        """The dense matrix as the estimator reads it, with mean 0 on the training rows."""
+        means, scales = self._scales
+        found: Matrix = (self.state.dense(matrix) - means) / scales
+        return found
+
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        dense = self.state.dense(matrix)
-        if self.task == "regression":
-            return np.asarray(self.pipeline.predict(dense), dtype=np.float64)
-        return np.asarray(self.pipeline.predict_proba(dense), dtype=np.float64)
+        """By the fitted numbers alone: scikit-learn's checks take a hundred times as long for a row."""
+        coefficients, intercepts = self.coefficients
+        told = self.scaled(matrix) @ coefficients + intercepts
+        return told[:, 0] if self.task == "regression" else probabilities(told)
 
     def save(self, folder: Path) -> None:
         skops_files.save(self.pipeline, folder)

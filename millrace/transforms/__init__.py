@@ -46,8 +46,8 @@ class FittedTransform(Strict):
 
     @cached_property
     def apply(self) -> Apply:
-        """The function from [rows, reads] to [rows, made]."""
+        """The function from [rows, own] to [rows, made], which it writes into its second argument."""
         return self.declared.applier(self.learnt)
 
 
-__all__ = ["Declared", "Feature", "FittedTransform", "Kind", "Matrix", "Transform"]
+__all__ = ["Apply", "Declared", "Feature", "FittedTransform", "Kind", "Matrix", "Transform"]

@@ -62,16 +62,13 @@ class Log(Transform):
         return _log
 
 
-def _ratio(values: Matrix) -> Matrix:
-    with np.errstate(all="ignore"):
-        return values[:, :1] / values[:, 1:]
+def _ratio(values: Matrix, made: Matrix) -> None:
+    np.divide(values[:, :1], values[:, 1:], out=made)
 
 
-def _product(values: Matrix) -> Matrix:
-    with np.errstate(all="ignore"):
-        return values[:, :1] * values[:, 1:]
+def _product(values: Matrix, made: Matrix) -> None:
+    np.multiply(values[:, :1], values[:, 1:], out=made)
 
 
-def _log(values: Matrix) -> Matrix:
-    with np.errstate(all="ignore"):
-        return np.log1p(values)
+def _log(values: Matrix, made: Matrix) -> None:
+    made[:] = np.log1p(np.ascontiguousarray(values))

@@ -11,7 +11,7 @@ from millrace.strict import Strict
 Matrix = NDArray[np.float64]
 Kind = Literal["numeric", "boolean", "datetime", "category"]
 Learnt = dict[str, Matrix]
-Apply = Callable[[Matrix], Matrix]
+Apply = Callable[[Matrix, Matrix], None]
 
 
 class Feature(Strict):
@@ -37,7 +37,7 @@ class Transform(Strict):
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Those of `reads` whose value in the row itself what comes out depends on."""
+        """The first of `reads`: those whose value in the row itself what comes out depends on."""
         return self.reads
 
     @property
@@ -58,7 +58,11 @@ class Transform(Strict):
         raise NotImplementedError
 
     def applier(self, learnt: Learnt) -> Apply:
-        """The function from [rows, reads] to [rows, made]; each row by itself, NaN where unknown."""
+        """The function that writes what comes out of rows [rows, own] into its second argument [rows, made].
+
+        Each row by itself, to the bit; what is unknown as anything that is not finite. All that is the same
+        for every row is done here, once. NumPy's warnings are the caller's to silence.
+        """
         raise NotImplementedError
 
 

@@ -45,7 +45,8 @@ class Bins(Transform):
     def applier(self, learnt: Learnt) -> Apply:
         edges = learnt["edges"]
 
-        def apply(values: Matrix) -> Matrix:
-            return np.where(np.isnan(values), np.nan, np.searchsorted(edges, values, side="right"))
+        def apply(values: Matrix, made: Matrix) -> None:
+            made[:] = edges.searchsorted(values, side="right")
+            np.copyto(made, np.nan, where=np.isnan(values))
 
         return apply

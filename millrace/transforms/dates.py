@@ -47,10 +47,13 @@ class DateParts(Transform):
         return numeric(*(f"{part.replace('_', ' ')} of {self.of}" for part in self.parts))
 
     def applier(self, learnt: Learnt) -> Apply:  # noqa: ARG002
-        def apply(values: Matrix) -> Matrix:
-            known = ~np.isnan(values[:, 0])
-            moments = np.where(known, values[:, 0], 0).astype("M8[s]")
-            columns = [np.where(known, PARTS[part](moments), np.nan) for part in self.parts]
-            return np.column_stack(columns)
+        parts = [PARTS[part] for part in self.parts]
+
+        def apply(values: Matrix, made: Matrix) -> None:
+            missing = np.isnan(values[:, 0])
+            moments = np.where(missing, 0, values[:, 0]).astype("M8[s]")
+            for column, part in enumerate(parts):
+                made[:, column] = part(moments)
+            made[missing] = np.nan
 
         return apply

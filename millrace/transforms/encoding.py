@@ -46,9 +46,8 @@ class TargetEncoding(Transform):
     def applier(self, learnt: Learnt) -> Apply:
         table = learnt["means"]
 
-        def apply(values: Matrix) -> Matrix:
+        def apply(values: Matrix, made: Matrix) -> None:
             codes = np.where(np.isnan(values[:, 0]), len(table) - 1, values[:, 0]).astype(int)
-            encoded: Matrix = table[codes]
-            return encoded
+            made[:] = table.take(codes, axis=0)
 
         return apply

@@ -36,13 +36,12 @@ class RotatedCoordinates(Transform):
     def applier(self, learnt: Learnt) -> Apply:  # noqa: ARG002
         angles = np.radians(self.degrees)
         cosines, sines = np.cos(angles), np.sin(angles)
+        # Turned north is cos * north + sin * east, turned east cos * east - sin * north.
+        of_north, of_east = np.stack([[cosines, -sines], [sines, cosines]]).transpose(0, 2, 1).reshape(2, -1)
 
-        def apply(values: Matrix) -> Matrix:
-            north, east = values[:, :1], values[:, 1:]
-            turned = np.empty((len(values), 2 * len(angles)))
-            turned[:, ::2] = cosines * north + sines * east
-            turned[:, 1::2] = cosines * east - sines * north
-            return turned
+        def apply(values: Matrix, made: Matrix) -> None:
+            np.multiply(of_north, values[:, :1], out=made)
+            made += of_east * values[:, 1:]
 
         return apply
 
@@ -66,13 +65,17 @@ class Distances(Transform):
         return numeric(*(f"distance to {place}" for place in self.places))
 
     def applier(self, learnt: Learnt) -> Apply:  # noqa: ARG002
-        north, east = np.radians(np.array(list(self.places.values()))).T
+        places = np.radians(np.array(list(self.places.values()))).T
+        shrinks = np.cos(places[0])
 
-        def apply(values: Matrix) -> Matrix:
-            here_north, here_east = np.radians(values[:, :1]), np.radians(values[:, 1:])
-            chord = np.sin((here_north - north) / 2) ** 2
-            chord = chord + np.cos(here_north) * np.cos(north) * np.sin((here_east - east) / 2) ** 2
-            distances: Matrix = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
-            return distances
+        def apply(values: Matrix, made: Matrix) -> None:
+            here = np.radians(values)
+            halves = np.sin((here[:, :, None] - places) / 2)
+            halves *= halves
+            chord = halves[:, 1]
+            chord *= np.cos(here)[:, :1] * shrinks
+            chord += halves[:, 0]
+            # Rounding leaves antipodes a little more than the half circle apart.
+            np.multiply(2 * EARTH_RADIUS, np.arcsin(np.sqrt(np.minimum(chord, 1))), out=made)
 
         return apply

@@ -96,31 +96,49 @@ class Neighbours(Transform):
         # Row i of it picks the neighbours that the i-th count asks for.
         within = (np.arange(len(nearest)) <= last[:, None]).astype(np.float64)
         plain, columns = len(self.means), about.shape[1]
-        known_about, filled = ~np.isnan(about[:, :plain]), np.nan_to_num(about)
+        known_about = ~np.isnan(about[:, :plain])
         gaps = not known_about.all()
+        # The last column, of ones, sums the targets' weights.
+        filled = np.column_stack([np.nan_to_num(about), np.ones(len(about))])
+        counts = within.sum(axis=1)[:, None]
 
-        def block(values: Matrix) -> Matrix:
-            known = ~np.isnan(values[:, : len(self.by)]).any(axis=1)
-            made = np.full((len(values), len(last), columns + self.distance), np.nan)
-            if known.any():
-                apart, rows = tree.query(values[known, : len(self.by)] * weights, k=nearest)
-                closeness = 1 / (apart + soft)[:, :, None]
-                near = filled[rows]
-                near[:, :, plain:] *= closeness
-                sums = within @ near
-                counted = within @ known_about[rows] if gaps else within.sum(axis=1)[:, None]
-                with np.errstate(invalid="ignore"):
-                    sums[:, :, :plain] /= counted
-                sums[:, :, plain:] /= within @ closeness
-                made[known, :, :columns] = sums
-                if self.distance:
-                    made[known, :, columns] = apart[:, last]
-            return made.reshape(len(values), -1)
+        def found(at: Matrix, made: Matrix) -> None:
+            """For points [rows, by], all known, what is near: [rows, counts, columns and distance]."""
+            apart, rows = tree.query(at, k=nearest)
+            near = filled.take(rows, axis=0)
+            near[:, :, plain:] *= (1 / (apart + soft))[:, :, None]
+            sums = within @ near
+            counted = within @ known_about.take(rows, axis=0) if gaps else counts
+            np.divide(sums[:, :, :plain], counted, out=made[:, :, :plain])
+            np.divide(sums[:, :, plain:-1], sums[:, :, -1:], out=made[:, :, plain:columns])
+            if self.distance:
+                made[:, :, columns] = apart.take(last, axis=1)
 
-        def apply(values: Matrix) -> Matrix:
+        def block(values: Matrix, made: Matrix) -> None:
+            at, made = values * weights, made.reshape(len(values), len(last), columns + self.distance)
+            known = np.isfinite(at)
+            if np.count_nonzero(known) == known.size:
+                return found(at, made)
+            rows = known.all(axis=1)
+            some = np.empty((np.count_nonzero(rows), *made.shape[1:]))
+            found(at[rows], some)
+            made[:] = np.nan
+            made[rows] = some
+            return None
+
+        def quiet_block(part: tuple[Matrix, Matrix]) -> None:
+            # What NumPy is told to ignore, it is told for one thread.
+            with np.errstate(invalid="ignore"):
+                block(*part)
+
+        def apply(values: Matrix, made: Matrix) -> None:
             if len(values) <= BLOCK:
-                return block(values)
-            return np.vstack(in_threads(block, np.array_split(values, -(-len(values) // BLOCK))))
+                block(values, made)
+                return
+            parts = -(-len(values) // BLOCK)
+            in_threads(
+                quiet_block, zip(np.array_split(values, parts), np.array_split(made, parts), strict=True)
+            )
 
         return apply
 

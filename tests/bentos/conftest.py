@@ -1,6 +1,5 @@
 """Small bundles to serve: one with a column of every type, one of iris."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,7 +126,16 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         "one", candidate, rows, make_folds(table, problem, 3, 0), seed=0, threads=1
     )
     intervals = fit_intervals(read_out_of_fold(out_of_fold, problem), out_of_fold["row"].to_numpy())
-    FittedModel(problem, rows.state, model, intervals=intervals).save(folder)
+    fitted = FittedModel(problem, rows.state, model, intervals=intervals)
+    fitted.save(folder)
+    tested = table[list(problem.inputs)].head(3)
+    rows_sent = [
+        {name: value.isoformat() if isinstance(value, pd.Timestamp) else value for name, value in row.items()}
+        for row in tested.to_dict("records")
+    ]
+    write_json(folder / SELFTEST, {"rows": rows_sent, "predictions": fitted.predict(tested).tolist()})
+    sample = table[[*problem.inputs, problem.target.name]]
+    sample.assign(**fitted.columns(fitted.predict(sample))).to_parquet(folder / REFERENCE)
     for name in (CARD, CARD_MARKDOWN):
         (folder / name).write_text(f"The card of {problem.name}, {name}\n\n{PLACE}\n")
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -148,9 +156,5 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         "libraries": {},
     }
     write_json(folder / PROVENANCE, provenance)
-    inputs = table[list(problem.inputs)]
-    row = json.loads(inputs.head(1).to_json(orient="records", date_format="iso", date_unit="us"))
-    write_json(folder / SELFTEST, {"rows": row, "predictions": []})
-    inputs.assign(**{problem.target.name: table[problem.target.name]}).to_parquet(folder / REFERENCE)
     seal(folder)
     return folder

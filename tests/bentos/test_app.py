@@ -11,59 +11,20 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from starlette.applications import Starlette
 
-from bentos.app import BODY_LIMIT, INLINE_LIMIT, make_app
+from bentos.app import INLINE_LIMIT
+from bentos.bodies import BODY_LIMIT
 from millrace.bundle import Bundle
+from tests.bentos.serving import Client, Stub, application, connect, with_model
 from tests.millrace.cases import make_fitted
 
-FACTS = {"name": "served_houses", "version": "abc"}
 HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
 JSON = {"Content-Type": "application/json"}
 
 
-class Stub:
-    """A model that takes `seconds` and then answers `value` for every row."""
-
-    kind = "stub"
-
-    def __init__(self, value: float, seconds: float = 0) -> None:
-        self.value = value
-        self.seconds = seconds
-
-    def predict(self, matrix: Any) -> Any:
-        time.sleep(self.seconds)
-        return np.full(len(matrix), self.value)
-
-
-def with_model(bundle: Bundle, model: Any) -> Bundle:
-    return dataclasses.replace(bundle, fitted=dataclasses.replace(bundle.fitted, model=model))
-
-
-class Client:
-    """Asks an application in this process."""
-
-    def __init__(self, app: Starlette) -> None:
-        self.app = app
-
-    def get(self, path: str, **content: Any) -> httpx.Response:
-        return asyncio.run(self._ask("GET", path, **content))
-
-    def post(self, path: str, **content: Any) -> httpx.Response:
-        return asyncio.run(self._ask("POST", path, **content))
-
-    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        async with connect(self.app) as client:
-            return await client.request(method, path, **content)
-
-
-def connect(app: Starlette) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
-
-
 @pytest.fixture(scope="module")
 def client(houses_bundle: Bundle) -> Client:
-    return Client(make_app(houses_bundle, FACTS))
+    return Client(application(houses_bundle))
 
 
 def assert_problem(response: httpx.Response, status: int) -> Any:
@@ -90,12 +51,12 @@ def test_a_row_is_answered_as_the_bundle_predicts(client: Client, houses_bundle:
     assert response.status_code == 200
     assert response.json() == {
         "predictions": [{"prediction": value} for value in expected],
-        "model": {**FACTS, "digest": houses_bundle.digest},
+        "model": {"name": "served_houses", "version": "abc", "digest": houses_bundle.digest},
     }
 
 
 def test_a_class_is_answered_with_probabilities(iris_bundle: Bundle) -> None:
-    client = Client(make_app(iris_bundle, FACTS))
+    client = Client(application(iris_bundle))
     flower = dict.fromkeys(iris_bundle.problem.inputs, 1.5)
     answer = client.post("/v1/predict", json={"rows": [flower]}).json()["predictions"][0]
     assert set(answer["probabilities"]) == {"setosa", "versicolor", "virginica"}
@@ -108,12 +69,12 @@ def test_a_label_follows_the_threshold_and_the_model_tells_it(iris_bundle: Bundl
     row = {"size": None, "floor": 1, "kind": "flat", "lift": None, "built": None}
     for threshold, expected in ((0.0, "true"), (1.0000000000000002, "false")):
         changed = dataclasses.replace(fitted, threshold=threshold)
-        client = Client(make_app(dataclasses.replace(iris_bundle, fitted=changed), FACTS))
+        client = Client(application(dataclasses.replace(iris_bundle, fitted=changed)))
         answer = client.post("/v1/predict", json={"rows": [row]}).json()["predictions"][0]
         assert answer["prediction"] == expected
         assert 0.01 < answer["probabilities"]["true"] < 0.99
         assert client.get("/v1/model").json()["threshold"] == threshold
-    assert "threshold" not in Client(make_app(iris_bundle, FACTS)).get("/v1/model").json()
+    assert "threshold" not in Client(application(iris_bundle)).get("/v1/model").json()
 
 
 def test_a_large_batch_is_answered_like_its_rows(client: Client) -> None:
@@ -155,7 +116,7 @@ def test_a_wrong_level_is_422(client: Client) -> None:
 
 
 def test_a_set_of_classes_holds_the_answer(iris_bundle: Bundle) -> None:
-    client = Client(make_app(iris_bundle, FACTS))
+    client = Client(application(iris_bundle))
     flowers = [dict.fromkeys(iris_bundle.problem.inputs, 1 + i / 10) for i in range(60)]
     half, all_but_one = (
         client.post("/v1/predict", json={"rows": flowers, "interval": level}).json()["predictions"]
@@ -198,7 +159,7 @@ def test_malformed_json_is_400(client: Client) -> None:
 
 
 def test_an_unknown_path_is_404(client: Client) -> None:
-    assert "/v1/predict" in assert_problem(client.get("/v2/predict"), 404)["detail"]
+    assert "/v2/predict" in assert_problem(client.get("/v2/predict"), 404)["detail"]
 
 
 def test_another_method_is_405(client: Client) -> None:
@@ -207,7 +168,7 @@ def test_another_method_is_405(client: Client) -> None:
     assert response.headers["Allow"] == "POST"
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/csv"}, {"Content-Type": ""}])
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": ""}])
 def test_another_media_type_is_415(client: Client, headers: dict[str, str]) -> None:
     assert_problem(client.post("/v1/predict", content=b"{}", headers=headers), 415)
 
@@ -227,7 +188,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_read(houses_bundle: Bundle) -
             sent += 2**20
             yield b" " * 2**20
 
-    client = Client(make_app(houses_bundle, FACTS))
+    client = Client(application(houses_bundle))
     assert_problem(client.post("/v1/predict", content=endless(), headers=JSON), 413)
     assert sent <= BODY_LIMIT + 2 * 2**20
 
@@ -241,7 +202,7 @@ def test_a_body_of_the_limit_is_read(client: Client) -> None:
 def test_a_prediction_that_is_no_number_is_500_and_logged(
     value: float, houses_bundle: Bundle, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = Client(make_app(with_model(houses_bundle, Stub(value)), FACTS))
+    client = Client(application(with_model(houses_bundle, Stub(value))))
     with caplog.at_level(logging.ERROR):
         response = client.post("/v1/predict", json={"rows": [HOUSE]})
     assert_problem(response, 500)
@@ -250,7 +211,7 @@ def test_a_prediction_that_is_no_number_is_500_and_logged(
 
 
 def test_a_large_batch_does_not_keep_others_waiting(houses_bundle: Bundle) -> None:
-    app = make_app(with_model(houses_bundle, Stub(1.0, seconds=1)), FACTS)
+    app = application(with_model(houses_bundle, Stub(1.0, seconds=1)))
 
     async def ask() -> float:
         async with connect(app) as client:

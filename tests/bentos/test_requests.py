@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from millrace.bundle import Bundle, FittedModel
 from millrace.casting import cast
 from millrace.contract import LARGEST, Column, Problem
+from millrace.features import encode_inputs
 from millrace.intervals import UNKNOWN
 from millrace.models import TrainingRows
 from millrace.requests import MAX_ROWS, InvalidRequest, RequestReader, write
+from millrace.scoring import Scorer
 from tests.millrace.cases import FEATURES, KINDS, fit, make_fitted, make_problem, make_table
 
 Row = dict[str, Any]
@@ -102,13 +105,13 @@ def test_what_the_contract_allows_becomes_the_matrix_of_training(
 ) -> None:
     rows = data.draw(good_rows(houses))
     state = houses_bundle.fitted.state
-    served = state.transform(reader.read(body(*rows)).columns)
+    served = reader.read(body(*rows)).matrix
     raw = {name: [row.get(name) for row in rows] for name in houses.columns}
     raw["price"] = [1.0] * len(rows)
     numbers = {name: pa.float64() for name, column in houses.columns.items() if column.type == "integer"}
     table = pa.table({name: pa.array(values, numbers.get(name)) for name, values in raw.items()})
-    trained = state.transform(cast(table, houses, "test"))
-    np.testing.assert_array_equal(served, trained)
+    trained = encode_inputs(cast(table, houses, "test"), state.inputs)
+    assert served.tobytes() == trained.tobytes()
 
 
 @settings(deadline=None, max_examples=60)
@@ -229,15 +232,20 @@ def test_a_body_of_another_form_is_refused(
 
 
 def test_ids_and_the_key_are_taken_and_not_used(reader: RequestReader, houses: Problem) -> None:
-    columns = reader.read(body({**HOUSE, "parcel": "7", "deed": None})).columns
-    assert list(columns) == list(houses.inputs)
+    sent = {**HOUSE, "parcel": "7", "deed": None}
+    asked = reader.read(body(sent, HOUSE))
+    assert asked.matrix.shape == (2, len(houses.inputs))
+    assert list(asked.keys) == ["7", None]
+    assert json.loads(msgspec.json.encode(asked.rows[0])).items() >= sent.items()
 
 
 def test_what_is_no_input_may_be_sent_and_is_not_used() -> None:
     kept_out = {name: FEATURES[name] | {"input": False} for name in ("kind", "lift", "floor")}
     reader = RequestReader(make_problem(features=FEATURES | kept_out))
     sent = {"size": 1.5, "built": None, "kind": "flat", "lift": True, "floor": 3}
-    assert reader.read(body(sent, {"size": 1.5})).columns == {"size": [1.5, 1.5], "built": [None, None]}
+    found = reader.read(body(sent, {"size": 1.5}))
+    np.testing.assert_array_equal(found.matrix, [[1.5, np.nan]] * 2)
+    assert list(found.keys) == [None, None]
     fault = refused(reader, body(sent | {"floor": "third"}))
     assert "an integer, or null" in str(fault)
 
@@ -295,7 +303,8 @@ def test_nulls_and_unseen_categories_are_served_row_by_row_as_in_a_batch(kind: s
     raw = {name: [row.get(name) for row in rows] for name in fitted.problem.columns}
     raw |= {"id": [str(i) for i in range(len(rows))], "y": [1.0] * len(rows)}
     batch = fitted.predict(cast(pa.table(raw), fitted.problem, "test"))
-    single = np.concatenate([fitted.predict(reader.read(body(row)).columns) for row in rows])
+    scorer = Scorer(fitted)
+    single = np.concatenate([scorer.predict(reader.read(body(row)).matrix) for row in rows])
     assert np.isfinite(single).all()
     np.testing.assert_allclose(single, batch, rtol=1e-12, atol=1e-12)
 
@@ -303,11 +312,12 @@ def test_nulls_and_unseen_categories_are_served_row_by_row_as_in_a_batch(kind: s
 def test_a_column_of_unseen_categories_takes_text_and_nothing_else() -> None:
     fitted = fitted_once("linear")
     reader, row = RequestReader(fitted.problem), {"floor": 1, "kind": "castle"}
-    seen, unseen = (
-        fitted.predict(reader.read(body({**row, "kind": kind})).columns)[0] for kind in ("flat", "castle")
+    seen, unseen, tent = (
+        Scorer(fitted).predict(reader.read(body({**row, "kind": kind})).matrix)[0]
+        for kind in ("flat", "castle", "tent")
     )
     assert seen != unseen
-    assert fitted.predict(reader.read(body({**row, "kind": "tent"})).columns)[0] == unseen
+    assert tent == unseen
     for wrong in (None, 7):
         error = refused(reader, body({**row, "kind": wrong}))
         assert (error.status, error.field, error.rule) == (422, "kind", "type")

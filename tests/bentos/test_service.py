@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,14 +29,14 @@ def model(bentoml_home: Path, houses_folder: Path) -> Path:
     return bentoml_home / "models" / tag.replace(":", "/")
 
 
-def serve(port: int, folder: Path) -> "subprocess.Popen[str]":
+def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
     """Start the newest Bento; `folder` is where it runs and where its log goes."""
     command = [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest"]
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
-            env=dict(os.environ),
+            env={**os.environ, **variables},
             stdout=log,
             stderr=subprocess.STDOUT,
             text=True,
@@ -55,14 +56,15 @@ def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     process = serve(port, folder)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            _wait_until_ready(client, process, folder / "log")
+            wait_until_ready(client, process, folder / "log")
             yield client
     finally:
         process.terminate()
         process.wait(PATIENCE)
 
 
-def _wait_until_ready(client: httpx.Client, process: "subprocess.Popen[str]", log: Path) -> None:
+def wait_until_ready(client: httpx.Client, process: "subprocess.Popen[Any]", log: Path) -> None:
+    """Wait for a service that has been started."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -90,11 +92,11 @@ def test_it_shows_its_card(service: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_bentoml_answers_for_its_health(service: httpx.Client, path: str) -> None:
+def test_it_answers_for_its_health(service: httpx.Client, path: str) -> None:
     assert service.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/docs.json", "/metrics", "/v1/predict/more"])
+@pytest.mark.parametrize("path", ["/nothing", "/docs.json", "/v1/predict/more"])
 def test_an_unknown_path_is_a_problem(service: httpx.Client, path: str) -> None:
     response = service.get(path)
     assert response.status_code == 404

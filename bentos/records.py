@@ -1,0 +1,49 @@
+"""What is kept of the requests that a worker answers: counters for Prometheus, rows in the prediction log."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from millrace.input_summary import read_reference
+from millrace.lineup import Lineup, Variant
+from millrace.prediction_log import Entry, Outcome, Outcomes, PredictionLog
+from millrace.requests import Question
+from millrace.service_metrics import ServiceMetrics
+
+
+class Records:
+    """A worker's. Nothing here makes a request wait."""
+
+    def __init__(self, metrics: ServiceMetrics, log: PredictionLog | None) -> None:
+        self.metrics = metrics
+        self.log = log
+
+    def serving(self, lineup: Lineup) -> None:
+        """From now on this lineup answers."""
+        for variant in lineup.variants:
+            self.metrics.serve(variant.role, variant.identity, read_reference(variant.bundle))
+
+    def predicted(
+        self,
+        variant: Variant,
+        question: Question,
+        answers: Sequence[dict[str, Any]],
+        request: str,
+        began: float,
+    ) -> None:
+        """Rows have been predicted; `began` is of the monotonic clock."""
+        self.metrics.predicted(variant.role, len(answers))
+        if self.log is not None:
+            seconds = time.perf_counter() - began
+            self.log.offer(
+                Entry(time.time(), request, variant.role, variant.identity, seconds, question.rows, answers)
+            )
+
+    def outcomes(self, outcomes: Sequence[Outcome]) -> bool:
+        """Keep what turned out to be true; whether there was place for it."""
+        return self.log is not None and self.log.offer(Outcomes(time.time(), outcomes))
+
+    def close(self) -> None:
+        """Write what waits."""
+        if self.log is not None:
+            self.log.close()

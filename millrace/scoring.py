@@ -1,0 +1,112 @@
+"""Encoded rows to predictions, at the cost of the trees: what a service answers with.
+
+The same predictions as by `FittedModel`, made for single rows and for a processor that others use, too:
+trees of any kind are computed by LightGBM, in the caller's thread alone. A model of another kind answers
+itself.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from millrace.bundle import FittedModel
+from millrace.explanation import Contributions, explain
+from millrace.features import FeatureState
+from millrace.metrics import Floats
+from millrace.models import Model
+from millrace.models.base import TreeModel
+from millrace.models.blend import BlendModel
+from millrace.scales import to_unit
+from millrace.single_row import SingleRow
+from millrace.transforms import Matrix
+
+log = logging.getLogger(__name__)
+Answer = Callable[[Matrix], Floats]
+PROBES, SHARE_MISSING = 64, 0.1
+# How far apart two ways to the same sum may round, as a share of it.
+TOLERANCE = 1e-12
+
+
+class Scorer:
+    """Predicts and explains for encoded rows, in any thread."""
+
+    def __init__(self, fitted: FittedModel) -> None:
+        """Build all that is the same for every request: search trees, boosters, handles."""
+        self.fitted = fitted
+        self._answer = _quick(fitted.model, _probes(fitted.state))
+
+    def predict(self, inputs: Matrix) -> Floats:
+        """Values [rows] in the target's unit, or probabilities [rows, classes], for rows [rows, inputs]."""
+        matrix = self.fitted.state.expand(inputs)
+        return to_unit(self._answer(matrix), self.fitted.problem.target)
+
+    def explain(self, inputs: Matrix) -> Contributions:
+        """What made the predictions for rows [rows, inputs]: see `millrace.explanation.explain`."""
+        return explain(self.fitted, self.fitted.state.expand(inputs), threads=1)
+
+
+class _Trees:
+    """A model by its trees: one row by a handle of the thread's own, several by LightGBM's own way."""
+
+    def __init__(self, model: TreeModel) -> None:
+        self._model, self._booster = model, model.trees
+        self._own = threading.local()
+
+    def __call__(self, matrix: Matrix) -> Floats:
+        rows = self._model.read(matrix)
+        return self._model.answer(self._one(rows) if len(rows) == 1 else self._many(rows))
+
+    def _one(self, row: Matrix) -> Matrix:
+        single: SingleRow | None = getattr(self._own, "single", None)
+        if single is None:
+            single = self._own.single = SingleRow(self._booster)
+        return single(row)
+
+    def _many(self, rows: Matrix) -> Matrix:
+        told = np.asarray(self._booster.predict(rows, num_threads=1), dtype=np.float64)
+        return told.reshape(len(rows), -1)
+
+
+def _quick(model: Model, probes: Matrix) -> Answer:
+    """A quick way to a model's answers, or the model's own where that is not proved to be the same."""
+    if isinstance(model, BlendModel):
+        known = np.vstack([probes, model.background])
+        weights = [member.weight for member in model.members]
+        answers = [_quick(member.model, known) for member in model.members]
+
+        def mean(matrix: Matrix) -> Floats:
+            parts = (weight * answer(matrix) for weight, answer in zip(weights, answers, strict=True))
+            return np.asarray(sum(parts))
+
+        return mean
+    if not isinstance(model, TreeModel):
+        return model.predict
+    trees = _Trees(model)
+    if _same(trees, model.predict, probes):
+        return trees
+    log.warning("%s answers otherwise than its trees do; it is asked itself, which is slower.", model.kind)
+    return model.predict
+
+
+def _same(quick: Answer, own: Answer, rows: Matrix) -> bool:
+    expected = own(rows)
+    atol = TOLERANCE * float(np.abs(expected).max())
+    several, one = quick(rows), np.concatenate([quick(row[None]) for row in rows])
+    return all(np.allclose(found, expected, rtol=TOLERANCE, atol=atol) for found in (several, one))
+
+
+def _probes(state: FeatureState) -> Matrix:
+    """Made-up rows of the matrix, about the middle of the training rows, with gaps: [rows, columns]."""
+    rng = np.random.default_rng(0)
+    inputs = np.empty((PROBES, len(state.inputs)))
+    for position, column in enumerate(state.inputs):
+        if column.fill is None:
+            inputs[:, position] = rng.integers(0, len(column.categories), PROBES)
+        elif column.kind == "boolean":
+            inputs[:, position] = rng.integers(0, 2, PROBES)
+        else:
+            inputs[:, position] = column.fill + (abs(column.fill) or 1.0) * rng.normal(size=PROBES)
+    inputs[rng.random(inputs.shape) < SHARE_MISSING] = np.nan
+    return state.expand(inputs)
