@@ -184,7 +184,7 @@ class _SpreadMetrics:
             registry, "prediction_rows", "Rows by the bin of the prediction.", "version", "variant", "bin"
         )
         self._prediction_share = _gauge(
-            registry, "prediction_reference_share", "Share of the training rows in a bin of predictions.",
+            registry, "prediction_reference_share", "Share of the training rows in a prediction's bin.",
             "version", "bin", mode="max",
         )  # fmt: skip
         self._references: dict[ModelName, Reference] = {}

@@ -30,7 +30,7 @@ def array(values: Sequence[Any]) -> pa.Array:
     try:
         found = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        found = pa.array([None if value is None else str(value) for value in values], pa.string())
+        found = pa.array([None if value is None else _text(value) for value in values], pa.string())
     return found.cast(pa.string()) if pa.types.is_null(found.type) else found
 
 
@@ -49,5 +49,10 @@ def frame(table: pa.Table, problem: Problem) -> pd.DataFrame:
     for name in answer_columns([], problem):
         given = table.column(name) if name in table.column_names else nothing
         columns[name] = cast_column(given, NAME if names_class(name, problem) else NUMBER)
-    columns["_time"] = pd.to_datetime(columns["_time"], unit="s").astype("datetime64[us]")
+    columns["_time"] = pd.Series((1e6 * columns["_time"]).round().astype("datetime64[us]"))
     return pd.DataFrame(columns, copy=False)
+
+
+def _text(value: Any) -> str:
+    """A number of the contract's integers is a float in the log."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -187,6 +187,7 @@ class PredictionLog:
     def _attempt_to_close(self) -> None:
         try:
             self._store.close()
+            self._untidy = None
         except Exception as error:
             log.warning("The prediction log could not be finished: %s.", error)
 

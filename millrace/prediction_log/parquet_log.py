@@ -84,6 +84,9 @@ class ParquetLog:
             with self._folder.opened(file) as opened:
                 for batch in opened.iter_batches(batch_size=size, columns=columns) if opened else ():
                     yield pa.Table.from_batches([batch])
+        except FileNotFoundError:
+            # It was old enough to be deleted meanwhile.
+            return
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file.path}: the prediction log cannot be read: {reason(error)}.") from None
 

@@ -72,9 +72,10 @@ class SQLiteStore:
             _insert(database, "outcomes", OUTCOME, rows)
 
     def tidy(self, now: float) -> None:
-        """Delete some of what is too old, if anything is."""
-        if self._keep_days is None:
-            return
+        """Delete some of what is too old, if anything is; and see that the file is there."""
+        with self._connected():
+            if self._keep_days is None:
+                return
         oldest = now - DAY * self._keep_days
         for table in ("predictions", "outcomes"):
             with self._connected() as database:
