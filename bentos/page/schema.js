@@ -45,7 +45,7 @@ export function describe(schema, document, required = true, depth = 0) {
   const limits = limitsOf(whole);
   if (limits) parts.push(element("span", {}, ` ${limits}`));
   if (whole.description) parts.push(element("span", { class: "soft" }, ` ${whole.description}`));
-  if (!required) parts.push(element("span", { class: "soft" }, " may be left out"));
+  if (!required) parts.push(element("span", { class: "soft" }, " · may be left out"));
   if (depth < DEEPEST) parts.push(...members(whole, document, depth));
   return parts;
 }
