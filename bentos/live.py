@@ -9,6 +9,7 @@ import msgspec
 from bentos.bodies import JSON
 from millrace.bundle import CARD, CARD_MARKDOWN, METRICS, PROVENANCE
 from millrace.card import shown
+from millrace.form import read_form
 from millrace.lineup import Lineup, Role, Variant
 from millrace.openapi import openapi
 from millrace.requests import RequestReader
@@ -48,6 +49,7 @@ class Live:
         documents = {
             "/v1/model": _json(_facts(lineup)),
             "/v1/schema": _json(reader.schema()),
+            "/v1/form": _json(read_form(bundle).model_dump(mode="json")),
             "/openapi.json": _json(openapi(bundle, reader)),
             "/v1/card": Document(shown(bundle.folder, CARD).encode(), "text/html; charset=utf-8", policy),
         }

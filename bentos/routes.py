@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from bentos.bodies import JSON, media_type, need, read_body
 from bentos.live import Document
+from bentos.pages import PAGES, File, page_files
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed
 from millrace.service_metrics import CONTENT_TYPE
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from bentos.app import Application
 
 Handler = Callable[[Request], Awaitable[Response]]
-DOCUMENTS = ("/v1/model", "/v1/schema", "/openapi.json")
+DOCUMENTS = ("/v1/model", "/v1/schema", "/v1/form", "/openapi.json")
 # The paths that metrics name; all others are one.
 PATHS = (
     *DOCUMENTS,
+    *PAGES,
     "/v1/predict",
     "/v1/explain",
     "/v1/feedback",
@@ -87,6 +89,7 @@ def make_routes(service: "Application") -> Starlette:
     return Starlette(
         routes=[
             *(Route(path, document) for path in DOCUMENTS),
+            *(Route(file.path, _file(file)) for file in page_files()),
             Route("/v1/card", card),
             Route("/v1/explain", refusing(explain), methods=["POST"]),
             Route("/v1/feedback", refusing(feedback), methods=["POST"]),
@@ -96,6 +99,13 @@ def make_routes(service: "Application") -> Starlette:
         ],
         exception_handlers={HTTPException: unknown},
     )
+
+
+def _file(file: File) -> Handler:
+    async def get(_: Request) -> Response:
+        return Response(file.content, headers=file.headers)
+
+    return get
 
 
 def _constant(document: Document) -> Response:

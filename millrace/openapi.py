@@ -88,6 +88,7 @@ def _paths(request: Schema, example: Any) -> Schema:
         "/v1/explain": {"post": explain},
         "/v1/model": {"get": _operation("model", "What serves, and how good it is", {"type": "object"})},
         "/v1/schema": {"get": _operation("schema", "JSON Schema of a request", {"type": "object"})},
+        "/v1/form": {"get": _operation("form", "The fields of a form, with an example", {"type": "object"})},
         "/v1/card": {"get": _text("card", "The model card", "text/html", "text/markdown")},
         "/openapi.json": {"get": _operation("openapi", "This document", {"type": "object"})},
         "/metrics": {"get": _text("metrics", "Counters for Prometheus", "text/plain", refusals=got)},

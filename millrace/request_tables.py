@@ -15,7 +15,7 @@ import msgspec
 
 from millrace.contract import NUMERIC, Column, Problem
 from millrace.errors import nearest
-from millrace.requests import MAX_ROWS, InvalidRequest
+from millrace.requests import MAX_ROWS, InvalidRequest, names_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 MEDIA_TYPES = (CSV, PARQUET, ARROW)
 # In bytes.
 UNPACKED_LIMIT = 256 * 2**20
+# What a column is whose values only name rows.
+NAME = Column(type="id")
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -62,7 +64,10 @@ def as_request(table: "pa.Table", problem: Problem, level: float | None) -> byte
         if name not in table.column_names:
             hint = nearest(name, set(table.column_names) - set(problem.columns))
             raise InvalidRequest(f"The table has no column '{name}'.{hint}", "required", field=name)
-    columns = {name: _values(table[name], column) for name, column in problem.features.items()}
+    columns = {
+        name: _values(table[name], NAME if names_rows(problem, name) else column)
+        for name, column in problem.features.items()
+    }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return msgspec.json.encode({"rows": rows, "interval": level})
 

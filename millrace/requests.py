@@ -224,7 +224,7 @@ def _seconds(moment: datetime | None) -> float:
 def _row_type(problem: Problem) -> Any:
     fields: list[Any] = []
     for position, (name, column) in enumerate(problem.features.items()):
-        if _names_rows(problem, name):
+        if names_rows(problem, name):
             fields.append((f"f{position}", str | None, None))
         elif column.nullable or not column.input:
             fields.append((f"f{position}", json_type(column) | None, None))
@@ -234,7 +234,8 @@ def _row_type(problem: Problem) -> Any:
     return msgspec.defstruct("Row", fields, rename=names, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 
-def _names_rows(problem: Problem, name: str) -> bool:
+def names_rows(problem: Problem, name: str) -> bool:
+    """Whether a feature is the key or an id, which is text whatever its type."""
     return problem.features[name].type == "id" or name == problem.key
 
 
@@ -274,7 +275,7 @@ def _schema_of_moment(_: type) -> dict[str, Any]:
 def _allowed(problem: Problem, field: str) -> str:
     """What a field may hold, as the end of a sentence."""
     column = problem.features[field]
-    if _names_rows(problem, field):
+    if names_rows(problem, field):
         return "text, or null"
     text = described(column)
     return f"{text}, or null" if column.nullable or not column.input else text

@@ -100,6 +100,7 @@ def test_a_bento_holds_the_code_the_lock_and_the_model(
     packed = Path(bento.path)
     assert {path.name for path in (packed / "src").iterdir()} == {"bentofile.yaml", "bentos", "millrace"}
     assert (packed / "src" / "millrace" / "templates" / "card.html").is_file()
+    assert (packed / "src" / "bentos" / "page" / "page.js").is_file()
     locked = (ROOT / "requirements" / "serve.txt").read_bytes()
     assert (packed / "env" / "python" / "requirements.txt").read_bytes() == locked
     assert list((home / "tmp").iterdir()) == []

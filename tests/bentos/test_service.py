@@ -96,7 +96,7 @@ def test_it_answers_for_its_health(service: httpx.Client, path: str) -> None:
     assert service.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/docs.json", "/v1/predict/more"])
+@pytest.mark.parametrize("path", ["/nothing", "/docs.json", "/v1/predict/more"])
 def test_an_unknown_path_is_a_problem(service: httpx.Client, path: str) -> None:
     response = service.get(path)
     assert response.status_code == 404

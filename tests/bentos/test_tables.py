@@ -52,6 +52,12 @@ def post(client: Client, media: str, body: bytes, accept: str = "", query: str =
 
 
 @pytest.mark.parametrize("media", [CSV, PARQUET, ARROW])
+def test_a_key_of_whole_numbers_is_a_name(media: str, client: Client) -> None:
+    keys = TABLE.set_column(1, "parcel", pa.array([1, 2, None]))
+    assert post(client, media, write_table(keys, media)).status_code == 200
+
+
+@pytest.mark.parametrize("media", [CSV, PARQUET, ARROW])
 def test_a_table_is_answered_like_its_rows(media: str, client: Client) -> None:
     expected = client.post("/v1/predict", json={**as_json(TABLE), "interval": 0.8}).json()
     found = post(client, media, write_table(TABLE, media), query="?interval=0.8")
