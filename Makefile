@@ -65,6 +65,10 @@ bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/pipeline_overhead.py
 	@$(RUN) benchmarks/quality.py
 
+.PHONY: bench-rows
+bench-rows: .venv/.dev ## what a row costs from the bytes of a request to its answer, part by part
+	@$(RUN) benchmarks/single_row.py
+
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
 	@$(RUN) benchmarks/interval_coverage.py

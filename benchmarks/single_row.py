@@ -5,7 +5,7 @@
 Reads ../shared/data/california_housing.csv. Two models of it: 300 LightGBM trees on the eight columns as
 they are, and the default champion with its transforms, trained on the spot. Bodies of 1, 100 and 10,000
 rows, each time of other rows, in one thread. Beside them: the ways that a service usually takes. A figure
-is the median of seven rounds, and what is compared in one line is measured in one round. The last lines
+is the median of five rounds, and what is compared in one line is measured in one round. The last lines
 are the explanation of one row.
 """
 
@@ -35,7 +35,7 @@ from millrace.scoring import Scorer  # noqa: E402
 SIZES = (1, 100, 10_000)
 # How many bodies of each size a round reads: so many that a row is not asked twice in a row.
 BODIES = {1: 500, 100: 10, 10_000: 1}
-ROUNDS, EXPLAINED = 7, 100
+ROUNDS, EXPLAINED = 5, 50
 TREES = LightGBMSettings(n_estimators=300, learning_rate=0.1, num_leaves=31, colsample_bytree=1, subsample=1)
 Work = Callable[[Any], object]
 

@@ -105,6 +105,8 @@ class FeatureState(Strict):
 
     def expand(self, inputs: Matrix) -> Matrix:
         """The matrix [rows, columns] of rows that are encoded already [rows, inputs]."""
+        if not self.transforms:
+            return np.asarray(inputs, dtype=np.float64)
         matrix = np.empty((len(inputs), len(self.columns)))
         count = len(self.inputs)
         matrix[:, :count] = inputs

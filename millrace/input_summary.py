@@ -34,6 +34,12 @@ class Spread:
     sum: float = 0.0
     squares: float = 0.0
 
+    def add(self, other: "Spread") -> None:
+        """Take in the spread of other values."""
+        self.counts.update(other.counts)
+        self.sum += other.sum
+        self.squares += other.squares
+
 
 @dataclass(frozen=True)
 class Numbers:

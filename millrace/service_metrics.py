@@ -8,6 +8,7 @@ process that counted; gauges speak of those that live. The folder is of one serv
 import os
 import struct
 from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -114,6 +115,7 @@ class ServiceMetrics:
 
     def report(self, status: LogStatus) -> None:
         """Take over how the prediction log is doing; called by its thread."""
+        self._spread.publish()
         self._log.report(status)
 
     def render(self) -> bytes:
@@ -188,11 +190,15 @@ class _SpreadMetrics:
             "version", "bin", mode="max",
         )  # fmt: skip
         self._references: dict[ModelName, Reference] = {}
+        # By version and feature, and by version and variant.
+        self._spreads: defaultdict[tuple[str, str], Spread] = defaultdict(Spread)
+        self._predicted: defaultdict[tuple[str, str], Counts[str]] = defaultdict(Counts)
 
     def prepare(self, model: ModelName, reference: Reference) -> None:
         """Zero where nothing was counted yet, so that the first row shows as an increase."""
         for feature, bins in reference.inputs.items():
-            self._add(model, feature, Spread(Counts(dict.fromkeys(bins.bins, 0))))
+            for name in bins.bins:
+                self._rows.labels(model.version, feature, name)
             for name, share in reference.shares[feature].items():
                 self._share.labels(model.version, feature, name).set(share)
         for name, share in reference.prediction_shares.items():
@@ -200,6 +206,7 @@ class _SpreadMetrics:
         self._references[model] = reference
 
     def count(self, entries: Sequence[Entry]) -> None:
+        """Add to what is published next; this happens many times a flush."""
         kinds: dict[tuple[Any, ...], list[Entry]] = {}
         for entry in entries:
             kinds.setdefault((entry.model, entry.variant, type(entry.rows[0])), []).append(entry)
@@ -208,25 +215,32 @@ class _SpreadMetrics:
             if reference is None:
                 continue
             predictions = [answer["prediction"] for entry in alike for answer in entry.answers]
-            for name, rows in reference.prediction.spread(predictions).counts.items():
-                label = variant if variant in VARIANTS else OTHER
-                self._predictions.labels(model.version, label, name).inc(rows)
+            label = variant if variant in VARIANTS else OTHER
+            self._predicted[model.version, label].update(reference.prediction.spread(predictions).counts)
             # In the shadow, rows are predicted that another model has answered.
             if variant != SHADOW:
-                self._count_inputs(model, reference, kind, alike)
+                for feature, spread in reference.spread(_columns(kind, alike)).items():
+                    self._spreads[model.version, feature].add(spread)
 
-    def _count_inputs(self, model: ModelName, reference: Reference, kind: Any, entries: list[Entry]) -> None:
-        rows = (msgspec.structs.astuple(row) for entry in entries for row in entry.rows)
-        names = [field.encode_name for field in msgspec.structs.fields(kind)]
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-        for feature, spread in reference.spread(columns).items():
-            self._add(model, feature, spread)
+    def publish(self) -> None:
+        """Tell Prometheus what was counted since the last time."""
+        for (version, feature), spread in self._spreads.items():
+            for name, rows in spread.counts.items():
+                self._rows.labels(version, feature, name).inc(rows)
+            self._sum.labels(version, feature).inc(spread.sum)
+            self._squares.labels(version, feature).inc(spread.squares)
+        for (version, variant), counts in self._predicted.items():
+            for name, rows in counts.items():
+                self._predictions.labels(version, variant, name).inc(rows)
+        self._spreads.clear()
+        self._predicted.clear()
 
-    def _add(self, model: ModelName, feature: str, spread: Spread) -> None:
-        for name, rows in spread.counts.items():
-            self._rows.labels(model.version, feature, name).inc(rows)
-        self._sum.labels(model.version, feature).inc(spread.sum)
-        self._squares.labels(model.version, feature).inc(spread.squares)
+
+def _columns(kind: type[msgspec.Struct], entries: Sequence[Entry]) -> dict[str, Any]:
+    """The rows of entries, all of one type, as columns."""
+    rows = (msgspec.structs.astuple(row) for entry in entries for row in entry.rows)
+    names = [field.encode_name for field in msgspec.structs.fields(kind)]
+    return dict(zip(names, zip(*rows, strict=True), strict=True))
 
 
 def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:

@@ -16,6 +16,13 @@ from millrace.prediction_log.stores import open_store
 log = logging.getLogger(__name__)
 # What a row that cannot be encoded raises: no other attempt will do better.
 UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError)
+# How many rows are encoded and written at once: while they are encoded, no request is answered.
+SLICE = 250
+# Between slices, in seconds. To let go of the interpreter's lock without a pause would not do: a loop of
+# requests lets go of it at every system call, and whoever waits for it gets it each time.
+SLICE_PAUSE = 0.001
+# The part of `flush_seconds` after which the next flush begins, so that its rows are written in time.
+PERIOD = 0.8
 # The longest pause between two attempts to reach a store, in seconds.
 LONGEST_PAUSE = 5.0
 # The pause between the attempts of a process that is about to end.
@@ -102,12 +109,14 @@ class PredictionLog:
         return self.status
 
     def _run(self) -> None:
+        begun = time.monotonic()
         while not self._closing.is_set():
             if self._fault is None:
-                self._full.wait(self._settings.flush_seconds)
+                self._full.wait(max(0.0, begun + PERIOD * self._settings.flush_seconds - time.monotonic()))
                 self._full.clear()
             else:
                 self._closing.wait(self._pause)
+            begun = time.monotonic()
             self._flush()
             self._tidy()
             self._tell()
@@ -118,11 +127,10 @@ class PredictionLog:
         self._attempt_to_close()
 
     def _flush(self) -> None:
-        """Write what waits; what comes meanwhile waits for the next time, unless it is as much again."""
-        while True:
-            items = self._queue.take(self._settings.flush_rows)
-            if not items:
-                return
+        """Write what waits at present, a slice at a time: between slices, requests have the interpreter."""
+        waiting = self._queue.rows
+        while waiting > 0 and (items := self._queue.take(min(SLICE, waiting))):
+            waiting -= size_of(items)
             entries = [item for item in items if isinstance(item, Entry)]
             outcomes = [item for item in items if isinstance(item, Outcomes)]
             self._watch(entries)
@@ -134,8 +142,8 @@ class PredictionLog:
                 self._failed(error)
                 return
             self._recovered()
-            if size_of(items) < self._settings.flush_rows:
-                return
+            if not self._closing.is_set():
+                time.sleep(SLICE_PAUSE)
 
     def _write(self, items: list[Any], write: Callable[[Any], None]) -> None:
         """Write items; those that stay in the list when this raises are yet to be written."""

@@ -1,7 +1,7 @@
 """A log in a SQLite file that several processes write to at once.
 
-Rows are inserted a hundred a statement: SQLite then works without Python's interpreter lock, which the
-requests need, and no more than a hundred rows are encoded while they wait.
+Rows are inserted many a statement: SQLite works without Python's interpreter lock, which the requests need,
+and a statement a row would ask for it again at each.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ CREATE INDEX IF NOT EXISTS outcomes_key ON outcomes (key) WHERE key IS NOT NULL;
 """
 PREDICTION = ("time", "request", "row", "key", "variant", "model", "seconds", "features", "answer")
 OUTCOME = ("time", "request", "row", "key", "actual")
-CHUNK = 100
+# Rows a statement.
+CHUNK = 250
 # How many rows are deleted at once, so that nobody waits long for their turn.
 PRUNED = 5_000
 # How long another process is waited for, in seconds.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.features import FeatureState, encode_target
+from millrace.features import FeatureState, _selection, encode_target
 from millrace.models import TrainingRows
 from tests.millrace.cases import Case, make_case, make_problem, make_table
 
@@ -165,3 +165,15 @@ def test_the_target_is_its_value_or_the_place_of_its_class(
 def test_a_binary_target_of_categories_follows_the_contracts_order() -> None:
     problem = make_problem("binary", target={"name": "y", "type": "category", "categories": ["yes", "no"]})
     assert encode_target(["no", "yes"], problem).tolist() == [1.0, 0.0]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=6))
+def test_columns_taken_as_a_slice_are_those_named(positions: list[int]) -> None:
+    matrix = np.arange(30.0).reshape(3, 10)
+    np.testing.assert_array_equal(matrix[:, _selection(positions)], matrix[:, positions])
+
+
+@pytest.mark.parametrize(("positions", "sliced"), [([3, 2], True), ([2, 5, 8], True), ([1, 2, 4], False)])
+def test_equally_distant_columns_are_not_copied(positions: list[int], sliced: bool) -> None:
+    matrix = np.arange(30.0).reshape(3, 10)
+    assert np.shares_memory(matrix, matrix[:, _selection(positions)]) is sliced

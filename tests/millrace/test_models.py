@@ -20,6 +20,7 @@ from millrace.contract import Problem, Task
 from millrace.metrics import PRIMARY, Outcome, compute_metrics
 from millrace.models import CandidateSettings, TrainingRows, base, fit_model, load_model, network
 from millrace.models.base import Model
+from millrace.models.linear import LinearModel
 from millrace.promotion import baseline_predictions
 from tests.millrace.cases import (
     KINDS,
@@ -320,3 +321,12 @@ def test_a_network_answers_where_torch_is_not_installed(network: str, tmp_path: 
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "answers.npy"), fitted.predict_matrix(matrix))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_linear_model_predicts_what_scikit_learn_would(task: Task) -> None:
+    model, case = make_fitted(task, "linear").model, make_case(task)
+    assert isinstance(model, LinearModel)
+    dense = case.state.dense(case.rows.matrix)
+    theirs = model.pipeline.predict if task == "regression" else model.pipeline.predict_proba
+    np.testing.assert_allclose(model.predict(case.rows.matrix), theirs(dense), rtol=1e-12, atol=1e-14)

@@ -173,8 +173,8 @@ def test_a_log_of_an_older_contract_stays_readable(uri: str) -> None:
     older |= {"floor": {"type": "category", "categories": ["ground", "7"]}, "gone": {"type": "number"}}
     problem = make_problem(features=older)
     rows = [{"size": 1, "id": "a", "floor": floor, "gone": 5} for floor in ("ground", "7")]
-    write(uri, make_entry(1, *rows, problem=problem), problem=problem)
-    write(uri, make_entry(2))
+    write(uri, make_entry(1, *rows, problem=problem, time=1e9), problem=problem)
+    write(uri, make_entry(2, time=2e9))
     table = logged(uri)
     assert set(PROBLEM.features) < set(table.columns)
     assert "gone" not in table

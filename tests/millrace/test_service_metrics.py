@@ -189,7 +189,7 @@ def test_inputs_and_predictions_are_counted_in_the_references_bins(workers: Any)
         worker.do("answers = [{'prediction': value} for value in (1.0, 1.0, 3.0, 4.0, 5.0)]")
         worker.do("metrics.watch([make_entry('r', *rows, answers=answers)])")
         worker.do("metrics.watch([make_entry('s', *rows, answers=answers, variant='shadow')])")
-        worker.do("metrics.watch([make_entry('t', model=model('unknown'))])")
+        worker.do("metrics.watch([make_entry('t', model=model('unknown'))]); metrics.report(LogStatus())")
     first.kill()
     found = second.samples()
     size = {

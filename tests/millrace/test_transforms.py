@@ -285,3 +285,17 @@ def test_neighbours_by_a_column_without_values_are_refused() -> None:
     transform = {"kind": "neighbours", "by": {"size": 1, "floor": 1}}
     with pytest.raises(UserError, match="No training row has a value of 'size' and 'floor'"):
         TrainingRows.of(make_table().assign(size=np.nan), problem_with(transform))
+
+
+def test_what_is_made_of_the_impossible_is_unknown() -> None:
+    """A division by zero reaches the next transform as a gap, not as an infinite number."""
+    ratio, bins = EVERY[0], {"kind": "bins", "of": "size a floor", "edges": [0, 1]}
+    state = TrainingRows.of(make_table(), problem_with(ratio, bins)).state
+    row = {"size": [3.0] * 2, "floor": [0, 1], "kind": [None] * 2, "lift": [None] * 2, "built": [None] * 2}
+    np.testing.assert_array_equal(state.transform(row)[:, 5:], [[np.nan, np.nan], [3, 2]])
+
+
+def test_neighbours_of_a_place_beyond_all_numbers_are_unknown() -> None:
+    transform = {"kind": "neighbours", "by": {"size": 1e6, "floor": 1}, "target": True}
+    state = TrainingRows.of(make_table(), problem_with(transform)).state
+    assert np.isnan(state.expand(np.array([[1e305, 1.0, 0, 0, 0]]))[:, 5:]).all()
