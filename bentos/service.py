@@ -6,6 +6,7 @@ for ever.
 """
 
 import gc
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ class Prediction:
         self.looking = Watcher(application, name, settings.watch_seconds) if settings.watch_seconds else None
         if self.looking is not None:
             self.looking.start()
+        # The thread that writes the log gives way at once to one that answers.
+        sys.setswitchinterval(0.001)
         # What has been loaded stays: searching it for garbage would stop every request a while.
         gc.collect()
         gc.freeze()

@@ -45,7 +45,9 @@ class SingleRow:
         )
         # The booster is kept until nothing points into it.
         weakref.finalize(self, _free, library, handle, booster)
-        self._predict = library.LGBM_BoosterPredictForMatSingleRowFast
+        # Python's interpreter lock is kept: to get it back from a thread that writes a log, for example,
+        # takes up to five milliseconds, and the trees take some of a thousandth of that.
+        self._predict = ctypes.PyDLL(library._name).LGBM_BoosterPredictForMatSingleRowFast
         self._arguments: tuple[Any, ...] = (
             handle,
             ctypes.c_void_p(self._row.ctypes.data),
