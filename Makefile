@@ -65,6 +65,11 @@ bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/pipeline_overhead.py
 	@$(RUN) benchmarks/quality.py
 
+.PHONY: bench-serving
+bench-serving: .venv/.dev ## the service beside Starlette, FastAPI, BentoML's tutorial and MLflow, by wrk (eight minutes)
+	@bash deploy/system-packages.sh wrk
+	@$(RUN) benchmarks/serving.py
+
 .PHONY: bench-rows
 bench-rows: .venv/.dev ## what a row costs from the bytes of a request to its answer, part by part
 	@$(RUN) benchmarks/single_row.py

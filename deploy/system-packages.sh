@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
-# the tests of databases start, and `chromium`, the browser that the tests of the page open.
+# the tests of databases start, `chromium`, the browser that the tests of the page open, and `wrk`, which benchmarks
+# ask a service with.
 set -euo pipefail
 
 have() {
     case $1 in
         libgomp1) .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+        wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }
@@ -22,6 +24,6 @@ for package in libgomp1 "$@"; do
             "(Fedora: libgomp; macOS: brew install libomp)." >&2
         exit 2
     else
-        echo "The tests need $package: sudo apt-get install $package." >&2
+        echo "This needs $package: sudo apt-get install $package." >&2
     fi
 done
