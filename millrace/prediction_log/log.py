@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError)
 # How many rows are encoded and written at once: while they are encoded, no request is answered.
 SLICE = 250
+# In how many slices at most: each has to ask for the interpreter, so a long queue is written in larger ones.
+SLICES = 20
 # Between slices, in seconds. To let go of the interpreter's lock without a pause would not do: a loop of
 # requests lets go of it at every system call, and whoever waits for it gets it each time.
 SLICE_PAUSE = 0.001
@@ -129,7 +131,8 @@ class PredictionLog:
     def _flush(self) -> None:
         """Write what waits at present, a slice at a time: between slices, requests have the interpreter."""
         waiting = self._queue.rows
-        while waiting > 0 and (items := self._queue.take(min(SLICE, waiting))):
+        size = max(SLICE, waiting // SLICES)
+        while waiting > 0 and (items := self._queue.take(min(size, waiting))):
             waiting -= size_of(items)
             entries = [item for item in items if isinstance(item, Entry)]
             outcomes = [item for item in items if isinstance(item, Outcomes)]

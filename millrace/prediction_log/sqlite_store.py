@@ -37,7 +37,7 @@ CREATE INDEX IF NOT EXISTS outcomes_key ON outcomes (key) WHERE key IS NOT NULL;
 PREDICTION = ("time", "request", "row", "key", "variant", "model", "seconds", "features", "answer")
 OUTCOME = ("time", "request", "row", "key", "actual")
 # Rows a statement.
-CHUNK = 250
+CHUNK = 1_000
 # How many rows are deleted at once, so that nobody waits long for their turn.
 PRUNED = 5_000
 # How long another process is waited for, in seconds.

@@ -430,6 +430,7 @@ def bucket() -> Iterator[str]:
     """The endpoint of an S3 server with the bucket `logs`."""
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -437,7 +438,10 @@ def bucket() -> Iterator[str]:
     endpoint = f"http://{host}:{port}"
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="logs")
+    # A file system that was made for another server of the tests is not ours, nor the other way round.
+    S3FileSystem.clear_instance_cache()
     yield endpoint
+    S3FileSystem.clear_instance_cache()
     server.stop()
 
 
