@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterable
 from itertools import count
+from math import nan
 from secrets import token_hex
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from bentos.records import Records
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
 from bentos.routes import make_routes
 from bentos.shadow import Shadow, Task
+from millrace.intervals import HIGHEST, LOWEST
 from millrace.lineup import Lineup, Variant
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
@@ -160,8 +162,11 @@ class Application:
             InvalidRequest: it is not what the contract allows.
         """
         live = self.live
-        scored = self._score(live, live.reader.read(asked.body), asked)
-        return _told(live, scored)
+        question = live.reader.read(asked.body)
+        if asked.query:
+            level = _level(asked.query)
+            question = question._replace(interval=level if question.interval is None else question.interval)
+        return _told(live, self._score(live, question, asked))
 
     def answer_table(self, asked: Asked) -> tuple[bytes, str]:
         """The same for a table: as JSON, or where `Accept` names a table's type, the rows with their answers.
@@ -271,13 +276,19 @@ def _told(live: Live, scored: Scored) -> bytes:
 
 
 def _level(query: bytes) -> float | None:
-    given = parse_qs(query.decode("latin-1")).get("interval", [])[-1:]
+    """The level that a query string asks for, as a body may."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("interval", [])[-1:]
+    if not given:
+        return None
     try:
-        return float(given[0]) if given else None
+        level, rule = float(given[0]), "range"
     except ValueError:
-        sent = given[0][:SHOWN]
-        message = f"'interval' must be a number, not {sent!r}."
-        raise InvalidRequest(message, "type", field="interval", value=sent) from None
+        level, rule = nan, "type"
+    if LOWEST <= level <= HIGHEST:
+        return level
+    sent = given[0][:SHOWN]
+    message = f"'interval' must be a number from {LOWEST} to {HIGHEST}, not {sent}."
+    raise InvalidRequest(message, rule, field="interval", value=sent)
 
 
 def _preflight() -> Pairs:

@@ -4,7 +4,8 @@ from typing import Any
 
 from millrace.bundle import SELFTEST, Bundle
 from millrace.contract import Problem
-from millrace.request_tables import CSV, MEDIA_TYPES
+from millrace.prediction_log import FeedbackReader
+from millrace.request_tables import MEDIA_TYPES
 from millrace.requests import MAX_EXPLAINED, MAX_ROWS, RequestReader
 
 Schema = dict[str, Any]
@@ -13,6 +14,7 @@ PLACE = "#/components/schemas/{name}"
 EXAMPLES = 2
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
+COUNT: Schema = {"type": "integer"}
 REFUSALS = {
     "400": "The body is not JSON, or not a table of its type.",
     "401": "The API key is missing or unknown.",
@@ -29,6 +31,8 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
     """Every path that the service has, with the contract's schemas and the bundle's self-test as examples."""
     problem = bundle.problem
     request, schemas = reader.schemas(PLACE)
+    feedback, of_feedback = FeedbackReader(problem).schemas(PLACE)
+    schemas |= of_feedback
     row = next(schema for name, schema in schemas.items() if name == "Row")
     row["examples"] = _examples(bundle)
     schemas |= {
@@ -47,7 +51,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
             "version": "1",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "paths": _paths(request, example),
+        "paths": _paths(request, example, feedback),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}},
@@ -57,7 +61,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
     }
 
 
-def _paths(request: Schema, example: Any) -> Schema:
+def _paths(request: Schema, example: Any, feedback: Schema) -> Schema:
     table = {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA_TYPES}
     rows: Schema = {"content": {JSON: {"schema": request, "example": example}}, "required": True}
     answers = _object(
@@ -76,16 +80,21 @@ def _paths(request: Schema, example: Any) -> Schema:
         {
             "name": "interval",
             "in": "query",
-            "description": f"for tables: the level, where a JSON request says it beside its rows; see {CSV}",
+            "description": "the level, where the body does not say it",
             "schema": {"type": "number", "minimum": 0.5, "maximum": 0.99},
         }
     ]
     explain = _operation("explain", f"Explain 1 to {MAX_EXPLAINED} rows", explanations, REFUSALS)
     explain["requestBody"] = rows
+    learn = _operation("feedback", "Tell what turned out to be true", _object({"accepted": COUNT}), REFUSALS)
+    learn["requestBody"] = {"content": {JSON: {"schema": feedback}}, "required": True}
+    learn["responses"]["202"] = learn["responses"].pop("200")
+    learn["responses"] |= _refused({"503": "No feedback can be kept now."})
     got = {name: REFUSALS[name] for name in ("401", "403", "429")}
     return {
         "/v1/predict": {"post": predict},
         "/v1/explain": {"post": explain},
+        "/v1/feedback": {"post": learn},
         "/v1/model": {"get": _operation("model", "What serves, and how good it is", {"type": "object"})},
         "/v1/schema": {"get": _operation("schema", "JSON Schema of a request", {"type": "object"})},
         "/v1/form": {"get": _operation("form", "The fields of a form, with an example", {"type": "object"})},

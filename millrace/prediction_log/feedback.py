@@ -42,7 +42,8 @@ class FeedbackReader:
         fields: list[Any] = [
             ("actual", json_type(problem.target)),
             ("request", NAME | None, None),
-            ("row", Annotated[int, Meta(ge=0, lt=MAX_ROWS)], 0),
+            # To JSON 1.0 is an integer, too.
+            ("row", Annotated[float, Meta(ge=0, lt=MAX_ROWS, multiple_of=1)], 0),
             *([("key", NAME | None, None)] if self._by_key else []),
         ]
         one = msgspec.defstruct("Outcome", fields, forbid_unknown_fields=True, kw_only=True)
@@ -74,12 +75,22 @@ class FeedbackReader:
             key = one.key if self._by_key else None
             if (one.request is None) == (key is None):
                 raise InvalidRequest(self._unnamed(number), "required", row=number)
-            outcomes.append(Outcome(one.actual, one.request, one.row, key))
+            outcomes.append(Outcome(one.actual, one.request, int(one.row), key))
         return outcomes
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a body."""
         return msgspec.json.schema(self._body)
+
+    def schemas(self, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The same with what it refers to, by name, apart: see `RequestReader.schemas`."""
+        [schema], named = msgspec.json.schema_components([self._body], ref_template=place)
+        text, null = {"type": "string"}, {"type": "null"}
+        by_request = {"required": ["request"], "properties": {"request": text, "key": null}}
+        by_key = {"required": ["key"], "properties": {"request": null, "key": text}}
+        # One name, not both, which types alone cannot say.
+        named["Outcome"]["oneOf"] = [by_request, by_key] if self._by_key else [by_request]
+        return schema, named
 
     def _unnamed(self, number: int) -> str:
         if self._by_key:

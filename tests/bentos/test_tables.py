@@ -199,3 +199,15 @@ def test_a_request_has_an_id_its_own_or_ours(client: Client) -> None:
     spoilt = client.get("/v1/model", headers={"X-Request-ID": "a b"})
     assert spoilt.headers["X-Request-ID"] != "a b"
     assert own.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("query", "rule"),
+    [("interval=0.2", "range"), ("interval=nan", "range"), ("interval=", "type"), ("interval=x", "type")],
+)
+def test_a_level_in_the_query_is_checked_like_one_in_the_body(query: str, rule: str, client: Client) -> None:
+    refused = client.post(f"/v1/predict?{query}", json=as_json(TABLE))
+    assert (refused.status_code, refused.json()["errors"][0]["rule"]) == (422, rule)
+    assert post(client, CSV, write_table(TABLE, CSV), query=f"?{query}").status_code == 422
+    inside = client.post("/v1/predict", json={**as_json(TABLE), "interval": 0.8}).json()
+    assert client.post("/v1/predict?interval=0.8", json=as_json(TABLE)).json() == inside
