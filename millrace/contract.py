@@ -22,9 +22,9 @@ Task = Literal["regression", "binary", "multiclass"]
 SplitRule = Literal["rows", "group", "time"]
 NUMERIC: frozenset[str] = frozenset({"number", "integer"})
 ORDERED: frozenset[str] = NUMERIC | {"datetime"}
-# float64 holds every integer up to 2**53; past single precision, 3.4e38, scikit-learn's trees refuse a number
-# and its square is soon infinite.
-LARGEST: dict[str, float] = {"integer": 2**53, "number": 3.4e38}
+# Integers that float64 tells apart from their neighbours end at 2**53 - 1; past single precision, 3.4e38,
+# scikit-learn's trees refuse a number and its square is soon infinite.
+LARGEST: dict[str, float] = {"integer": 2**53 - 1, "number": 3.4e38}
 # How a column's values become numbers; the others are numbers already.
 KINDS: dict[str, Kind] = {"boolean": "boolean", "datetime": "datetime", "category": "category"}
 # Columns that Millrace adds to tables, and the start of those with class probabilities.

@@ -264,8 +264,9 @@ def _moment(kind: type[Moment], value: Any) -> Moment:
     moment = kind.fromisoformat(value)
     try:
         return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except OverflowError as error:
-        raise ValueError(str(error)) from None
+    except OverflowError:
+        # A zone that leads past an end of the calendar: the moment at that end.
+        return moment.replace(tzinfo=None)
 
 
 def _schema_of_moment(_: type) -> dict[str, Any]:
