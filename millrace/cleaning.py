@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from millrace.casting import UNREADABLE, Faults, joined
 from millrace.contract import LARGEST, NUMERIC, Column, Problem
-from millrace.digests import Positions, alike, repeats, take
+from millrace.digests import BLOCK, Positions, alike, repeats, take
 from millrace.errors import UserError
 from millrace.strict import Strict
 from millrace.threads import in_threads
@@ -49,8 +50,10 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     used[reasons.index] = False
     repeated = repeats(table, doubtful[used[doubtful]])
     used[repeated] = False
-    silver = take(table, used)
-    quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
+    with ThreadPoolExecutor() as pool:
+        taken = pool.submit(take, table, used)
+        quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
+        silver = taken.result()
     counts = RowCounts(
         read=len(bronze),
         used=len(silver),
@@ -99,7 +102,9 @@ def _cell_faults(bronze: pd.DataFrame, problem: Problem) -> list[Faults]:
     for name, broken in zip(names, found, strict=True):
         # A cell that could not be read is null because of that; one reason is enough.
         known = unreadable[told.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(dtype=np.bool_)]
-        faults += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in broken]
+        faults += [
+            (np.setdiff1d(rows, known, assume_unique=True), f"{name}: {what}") for rows, what in broken
+        ]
     return faults
 
 
@@ -124,8 +129,7 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Posit
     least = -largest if low is None else max(low, -largest)
     most = largest if high is None else min(high, largest)
     numbers = values.to_numpy(dtype=np.float64)
-    # One look at all rows finds those to look at closely.
-    rows = np.flatnonzero(~((numbers >= least) & (numbers <= most)))
+    rows = _outside(numbers, least, most)
     numbers = numbers[rows]
     infinite = np.isinf(numbers)
     faults = [] if column.nullable else [(np.isnan(numbers), "missing")]
@@ -136,3 +140,13 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Posit
     if high is not None:
         faults.append(((numbers > high) & ~infinite, f"above {high:g}"))
     return [(rows[broken], what) for broken, what in faults]
+
+
+def _outside(numbers: NDArray[np.float64], least: float, most: float) -> Positions:
+    """Where a number is missing or out of bounds; block by block, so that none is fetched twice."""
+    found = [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(numbers), BLOCK):
+        block = numbers[start : start + BLOCK]
+        inside = (block >= least) & (block <= most)
+        found.append(start + np.flatnonzero(~inside))
+    return np.concatenate(found)
