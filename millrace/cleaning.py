@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from millrace.casting import UNREADABLE, Faults, joined
 from millrace.contract import LARGEST, NUMERIC, Column, Problem
-from millrace.digests import BLOCK, Positions, alike, repeats, take
+from millrace.digests import Positions, alike, repeats, take
 from millrace.errors import UserError
 from millrace.strict import Strict
 from millrace.threads import in_threads
@@ -129,7 +128,8 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Posit
     least = -largest if low is None else max(low, -largest)
     most = largest if high is None else min(high, largest)
     numbers = values.to_numpy(dtype=np.float64)
-    rows = _outside(numbers, least, most)
+    # One look at all rows finds those to look at closely.
+    rows = np.flatnonzero(~((numbers >= least) & (numbers <= most)))
     numbers = numbers[rows]
     infinite = np.isinf(numbers)
     faults = [] if column.nullable else [(np.isnan(numbers), "missing")]
@@ -140,13 +140,3 @@ def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Posit
     if high is not None:
         faults.append(((numbers > high) & ~infinite, f"above {high:g}"))
     return [(rows[broken], what) for broken, what in faults]
-
-
-def _outside(numbers: NDArray[np.float64], least: float, most: float) -> Positions:
-    """Where a number is missing or out of bounds; block by block, so that none is fetched twice."""
-    found = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(numbers), BLOCK):
-        block = numbers[start : start + BLOCK]
-        inside = (block >= least) & (block <= most)
-        found.append(start + np.flatnonzero(~inside))
-    return np.concatenate(found)

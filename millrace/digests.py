@@ -5,7 +5,7 @@ file was cut into row groups, nor on the version of a library.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -35,7 +35,8 @@ def table_digest(table: pd.DataFrame) -> str:
     """sha256 of a table's names, types and row digests."""
     kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
     digest = hashlib.sha256("".join(kinds).encode())
-    for block in _digested(table, np.empty(len(table), dtype=np.uint64)):
+    fill = _filler(table, np.empty(len(table), dtype=np.uint64))
+    for block in as_they_come(fill, range(0, len(table), BLOCK)):
         digest.update(block.data)
     return digest.hexdigest()
 
@@ -47,13 +48,15 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     have equal hashes; to draw rows by them, `mix` them first.
     """
     digests = np.empty(len(table), dtype=np.uint64)
-    for _ in _digested(table, digests):
-        pass
+    fill = _filler(table, digests)
+    # In one thread: most operations are so short that two threads would mostly wait for Python's lock.
+    for start in range(0, len(table), BLOCK):
+        fill(start)
     return digests
 
 
-def _digested(table: pd.DataFrame, digests: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
-    """Write the row digests, and give them block by block while later ones are still computed."""
+def _filler(table: pd.DataFrame, digests: NDArray[np.uint64]) -> Callable[[int], NDArray[np.uint64]]:
+    """What writes a block of the row digests, from a row on, and returns it."""
     columns = [_cells(table[name]) for name in sorted(table.columns)]
 
     def fill(start: int) -> NDArray[np.uint64]:
@@ -68,7 +71,7 @@ def _digested(table: pd.DataFrame, digests: NDArray[np.uint64]) -> Iterator[NDAr
             so_far = block
         return block
 
-    return as_they_come(fill, range(0, len(table), BLOCK))
+    return fill
 
 
 def shared(digests: NDArray[np.uint64]) -> Positions:
@@ -116,11 +119,11 @@ def take(table: pd.DataFrame, rows: Positions | NDArray[np.bool_]) -> pd.DataFra
     mask = pa.array(rows) if rows.dtype == np.bool_ else None
 
     def choose(name: str) -> Any:
-        values = table[name].array
+        values = table[name].values
         if mask is None or values.dtype != np.float64:
             return values[rows]
         # Arrow needs half the time for most rows of many, and its memory may be written to.
-        found = pa.array(values.to_numpy()).filter(mask)
+        found = pa.array(values).filter(mask)
         return np.frombuffer(found.buffers()[1], np.float64, len(found)) if len(found) else np.empty(0)
 
     columns = in_threads(choose, names)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from millrace.digests import BLOCK, alike, repeats, take
+from millrace.digests import alike, repeats, take
 from millrace.quality.report import SAMPLES, Check, shown
 from millrace.quality.suites import Suite
 from millrace.threads import in_threads
@@ -34,13 +34,22 @@ class Found:
     rows: int | None = None
 
 
+class once(cached_property[Any]):  # noqa: N801
+    """A cached property; the one of Python 3.11 computes it for one column at a time, behind a lock."""
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
+        value = self.func(instance)
+        instance.__dict__[self.attrname or ""] = value
+        return value
+
+
 @dataclass(frozen=True)
 class Cells:
     """A column."""
 
     values: "pd.Series[Any]"
 
-    @cached_property
+    @once
     def series(self) -> "pl.Series":
         """As polars holds it, numbers in the same memory."""
         import polars as pl
@@ -49,24 +58,22 @@ class Cells:
         array = pa.array(self.values.to_numpy() if number else self.values, from_pandas=not number)
         return pl.Series(pl.from_arrow(array))
 
-    @cached_property
+    @once
     def bounds(self) -> tuple[float, float]:
         """The least and the largest, if these are numbers and none is missing; else NaN."""
         if self.values.dtype != np.float64:
             return np.nan, np.nan
         numbers = self.values.to_numpy()
-        # Block by block, so that none is fetched from memory twice.
-        blocks = [numbers[start : start + BLOCK] for start in range(0, len(numbers), BLOCK)]
-        least, largest = zip(*((block.min(), block.max()) for block in blocks), strict=True)
-        return np.min(least), np.max(largest)
+        return numbers.min(), numbers.max()
 
-    @cached_property
+    @once
     def missing(self) -> "pl.Series":
         """Which values are missing."""
         import polars as pl
 
         if self.values.dtype == np.float64:
-            return self.series.is_nan()
+            nan: pl.Series = self.series.is_nan()
+            return nan
         return pl.Series(self.values.isna().to_numpy())
 
     def outcome(self, unexpected: "pl.Series", considered: int, mostly: float) -> Found:
