@@ -18,6 +18,8 @@ from millrace.threads import as_they_come, in_threads
 
 # Rows at a time: few enough that a block stays in the processor's cache from one operation to the next.
 BLOCK = 2**16
+# Where a few operations are enough: so many that threads seldom meet at Python's lock.
+LONG_BLOCK = 2**20
 FIRST_ROWS, TELLING_COLUMNS = 1000, 3
 GOLDEN = 0x9E3779B97F4A7C15
 FACTOR = np.uint64(0xBF58476D1CE4E5B9)
@@ -84,15 +86,15 @@ def shared(digests: NDArray[np.uint64]) -> Positions:
     seen = np.zeros(2**22, dtype=np.bool_)
 
     def mark(start: int) -> None:
-        block = in_order[start : start + BLOCK + 1]
+        block = in_order[start : start + LONG_BLOCK + 1]
         seen[block[np.flatnonzero(block[1:] == block[:-1])] >> np.uint32(10)] = True
 
     def find(start: int) -> Positions:
-        first_bits = (digests[start : start + BLOCK] >> np.uint64(42)).view(np.int64)
+        first_bits = (digests[start : start + LONG_BLOCK] >> np.uint64(42)).view(np.int64)
         # None is out of bounds; not to check that takes half the time.
         return start + np.flatnonzero(seen.take(first_bits, mode="wrap"))
 
-    starts = range(0, len(digests), BLOCK)
+    starts = range(0, len(digests), LONG_BLOCK)
     in_threads(mark, starts)
     suspects = np.concatenate([np.empty(0, dtype=np.int64), *in_threads(find, starts)])
     really: NDArray[np.bool_] = pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()
