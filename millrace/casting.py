@@ -183,11 +183,17 @@ def _in_place(given: pa.DoubleArray) -> NDArray[np.float64] | None:
         return None
     numbers = np.frombuffer(given.buffers()[1], np.float64, len(given), 8 * given.offset)
     if given.null_count:
-        numbers[pc.indices_nonzero(given.is_null()).to_numpy()] = np.nan
+        numbers[np.flatnonzero(_unpacked(given.is_null()))] = np.nan
     # To look costs less than to write, and a minus zero has the least of all bit patterns.
     if numbers.view(np.int64).min() == MINUS_ZERO:
         np.add(numbers, 0.0, out=numbers)
     return numbers
+
+
+def _unpacked(flags: pa.BooleanArray) -> NDArray[np.bool_]:
+    """A byte a flag; Arrow takes several times as long."""
+    bits = np.unpackbits(np.frombuffer(flags.buffers()[1], np.uint8), bitorder="little")
+    return bits[flags.offset : flags.offset + len(flags)].view(np.bool_)
 
 
 def _floats(given: pa.Array) -> pa.DoubleArray:

@@ -37,8 +37,7 @@ def table_digest(table: pd.DataFrame) -> str:
     """sha256 of a table's names, types and row digests."""
     kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
     digest = hashlib.sha256("".join(kinds).encode())
-    fill = _filler(table, np.empty(len(table), dtype=np.uint64))
-    for block in as_they_come(fill, range(0, len(table), BLOCK)):
+    for block in as_they_come(_digester(table), range(0, len(table), BLOCK)):
         digest.update(block.data)
     return digest.hexdigest()
 
@@ -50,21 +49,20 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     have equal hashes; to draw rows by them, `mix` them first.
     """
     digests = np.empty(len(table), dtype=np.uint64)
-    fill = _filler(table, digests)
+    digest = _digester(table)
     # In one thread: most operations are so short that two threads would mostly wait for Python's lock.
     for start in range(0, len(table), BLOCK):
-        fill(start)
+        digests[start : start + BLOCK] = digest(start)
     return digests
 
 
-def _filler(table: pd.DataFrame, digests: NDArray[np.uint64]) -> Callable[[int], NDArray[np.uint64]]:
-    """What writes a block of the row digests, from a row on, and returns it."""
+def _digester(table: pd.DataFrame) -> Callable[[int], NDArray[np.uint64]]:
+    """What digests a block of rows, from a row on."""
     columns = [_cells(table[name]) for name in sorted(table.columns)]
 
-    def fill(start: int) -> NDArray[np.uint64]:
-        block = digests[start : start + BLOCK]
+    def digest(start: int) -> NDArray[np.uint64]:
         # Made once a block: to allocate would take longer than to compute.
-        spare = np.empty(len(block), dtype=np.uint64)
+        block, spare = np.empty((2, min(BLOCK, len(table) - start)), dtype=np.uint64)
         so_far: NDArray[np.uint64] | np.uint64 = np.uint64(GOLDEN)
         for cells in columns:
             part = cells[start : start + BLOCK]
@@ -73,7 +71,7 @@ def _filler(table: pd.DataFrame, digests: NDArray[np.uint64]) -> Callable[[int],
             so_far = block
         return block
 
-    return fill
+    return digest
 
 
 def shared(digests: NDArray[np.uint64]) -> Positions:
