@@ -1,8 +1,11 @@
 """Silver: the rows that keep the contract. The others go to quarantine, each with its reasons."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from operator import call
 from typing import Any
 
 import numpy as np
@@ -49,8 +52,10 @@ def clean(bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float) -> Clea
     used[reasons.index] = False
     repeated = repeats(table, doubtful[used[doubtful]])
     used[repeated] = False
-    silver = take(table, used)
-    quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
+    with ThreadPoolExecutor() as pool:
+        taken = pool.submit(take, table, used)
+        quarantine = take(bronze, reasons.index.to_numpy()).assign(**{REASON: reasons.to_numpy()})
+        silver = taken.result()
     counts = RowCounts(
         read=len(bronze),
         used=len(silver),
@@ -76,10 +81,15 @@ def row_faults(bronze: pd.DataFrame, problem: Problem) -> tuple["pd.Series[str]"
     And the positions of all rows that may equal another in the contract's columns.
     """
     table = _contract_columns(bronze, problem)
-    with ThreadPoolExecutor() as pool:
-        compared = pool.submit(alike, table)
-        faults = _cell_faults(bronze, problem)
-        doubtful = compared.result()
+    columns = problem.columns.items()
+    # The longest is first, so that no thread is left alone with it.
+    looks: list[Callable[[], Any]] = [
+        partial(alike, table),
+        partial(_unreadable, bronze[UNREADABLE]),
+        *(partial(_column_faults, bronze[name], column) for name, column in columns),
+    ]
+    doubtful, unreadable, *broken = in_threads(call, looks)
+    faults = _cell_faults(unreadable, dict(zip(problem.columns, broken, strict=True)))
     if problem.key:
         faults.append(_key_faults(table, problem.key, doubtful))
     return joined(faults), doubtful
@@ -90,16 +100,21 @@ def _contract_columns(bronze: pd.DataFrame, problem: Problem) -> pd.DataFrame:
     return pd.DataFrame({name: bronze[name] for name in problem.columns}, copy=False)
 
 
-def _cell_faults(bronze: pd.DataFrame, problem: Problem) -> list[Faults]:
-    unreadable = np.flatnonzero(bronze[UNREADABLE].notna())
-    told = bronze[UNREADABLE].iloc[unreadable].astype(object)
-    faults: list[Faults] = [(unreadable, told.to_numpy())]
-    names = list(problem.columns)
-    found = in_threads(lambda name: _column_faults(bronze[name], problem.columns[name]), names)
-    for name, broken in zip(names, found, strict=True):
+def _unreadable(words: "pd.Series[str]") -> "pd.Series[str]":
+    """What could not be read, by position, only of rows with such cells."""
+    rows = np.flatnonzero(words.notna())
+    return words.iloc[rows].astype(object).set_axis(rows)
+
+
+def _cell_faults(unreadable: "pd.Series[str]", found: dict[str, list[tuple[Positions, str]]]) -> list[Faults]:
+    """What could not be read, and what breaks the contract in each column."""
+    faults: list[Faults] = [(unreadable.index.to_numpy(), unreadable.to_numpy())]
+    for name, broken in found.items():
         # A cell that could not be read is null because of that; one reason is enough.
-        known = unreadable[told.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(dtype=np.bool_)]
-        faults += [(np.setdiff1d(rows, known), f"{name}: {what}") for rows, what in broken]
+        known = unreadable.index[unreadable.str.contains(f"(?:^|; ){re.escape(name)}: '").to_numpy(bool)]
+        faults += [
+            (np.setdiff1d(rows, known, assume_unique=True), f"{name}: {what}") for rows, what in broken
+        ]
     return faults
 
 

@@ -5,6 +5,7 @@ file was cut into row groups, nor on the version of a library.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,14 +14,17 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.threads import in_threads
+from millrace.threads import as_they_come, in_threads
 
 # Rows at a time: few enough that a block stays in the processor's cache from one operation to the next.
 BLOCK = 2**16
+# Where a few operations are enough: so many that threads seldom meet at Python's lock.
+LONG_BLOCK = 2**20
 FIRST_ROWS, TELLING_COLUMNS = 1000, 3
 GOLDEN = 0x9E3779B97F4A7C15
 FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 HALF = np.uint64(32)
+NULL_HASH = np.uint64(2**64 - 1)
 # Text is hashed eight bytes at a time, a column at once; longer text one by one.
 LONG_TEXT = 512
 # The first n bytes of a little-endian word.
@@ -33,7 +37,8 @@ def table_digest(table: pd.DataFrame) -> str:
     """sha256 of a table's names, types and row digests."""
     kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
     digest = hashlib.sha256("".join(kinds).encode())
-    digest.update(row_digests(table).data)
+    for block in as_they_come(_digester(table), range(0, len(table), BLOCK)):
+        digest.update(block.data)
     return digest.hexdigest()
 
 
@@ -43,41 +48,51 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     Each value is folded into the hash of those before it, in the order of the columns' names. Equal rows
     have equal hashes; to draw rows by them, `mix` them first.
     """
-    columns = [_cells(table[name]) for name in sorted(table.columns)]
-    digests = np.full(len(table), GOLDEN, dtype=np.uint64)
+    digests = np.empty(len(table), dtype=np.uint64)
+    digest = _digester(table)
+    # In one thread: most operations are so short that two threads would mostly wait for Python's lock.
+    for start in range(0, len(table), BLOCK):
+        digests[start : start + BLOCK] = digest(start)
+    return digests
 
-    def fill(start: int) -> None:
-        block = digests[start : start + BLOCK]
+
+def _digester(table: pd.DataFrame) -> Callable[[int], NDArray[np.uint64]]:
+    """What digests a block of rows, from a row on."""
+    columns = [_cells(table[name]) for name in sorted(table.columns)]
+
+    def digest(start: int) -> NDArray[np.uint64]:
         # Made once a block: to allocate would take longer than to compute.
-        spare = np.empty(len(block), dtype=np.uint64)
+        block, spare = np.empty((2, min(BLOCK, len(table) - start)), dtype=np.uint64)
+        so_far: NDArray[np.uint64] | np.uint64 = np.uint64(GOLDEN)
         for cells in columns:
             part = cells[start : start + BLOCK]
-            if isinstance(part, pa.ChunkedArray):
-                _fold(block, _text_hashes(part.combine_chunks()), spare)
-            else:
-                _fold(block, _bits(part, spare), spare)
+            values = _text_hashes(part) if isinstance(part, pa.ChunkedArray) else _bits(part, spare)
+            _fold(so_far, values, block, spare)
+            so_far = block
+        return block
 
-    in_threads(fill, range(0, len(table), BLOCK))
-    return digests
+    return digest
 
 
 def shared(digests: NDArray[np.uint64]) -> Positions:
     """The positions of the digests that are there more than once, rising."""
     # Half of each digest is quicker to sort, and rules out nearly all.
-    in_order = np.sort(digests.view(np.uint32)[1::2])
+    middle = len(digests) // 2
+    in_order = np.partition(digests.view(np.uint32)[1::2], middle)
+    in_threads(lambda half: half.sort(), np.split(in_order, [middle]))
     # By their first bits; so small a table stays in the processor's cache.
     seen = np.zeros(2**22, dtype=np.bool_)
 
     def mark(start: int) -> None:
-        block = in_order[start : start + BLOCK + 1]
-        seen[block[1:][block[1:] == block[:-1]] >> np.uint32(10)] = True
+        block = in_order[start : start + LONG_BLOCK + 1]
+        seen[block[np.flatnonzero(block[1:] == block[:-1])] >> np.uint32(10)] = True
 
     def find(start: int) -> Positions:
-        first_bits = (digests[start : start + BLOCK] >> np.uint64(42)).view(np.int64)
+        first_bits = (digests[start : start + LONG_BLOCK] >> np.uint64(42)).view(np.int64)
         # None is out of bounds; not to check that takes half the time.
         return start + np.flatnonzero(seen.take(first_bits, mode="wrap"))
 
-    starts = range(0, len(digests), BLOCK)
+    starts = range(0, len(digests), LONG_BLOCK)
     in_threads(mark, starts)
     suspects = np.concatenate([np.empty(0, dtype=np.int64), *in_threads(find, starts)])
     really: NDArray[np.bool_] = pd.Series(digests[suspects]).duplicated(keep=False).to_numpy()
@@ -101,16 +116,18 @@ def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] 
 def take(table: pd.DataFrame, rows: Positions | NDArray[np.bool_]) -> pd.DataFrame:
     """The rows at these positions, or where it is true, with an index of their own."""
     names = list(table.columns)
-    columns = in_threads(lambda name: _chosen(table[name].array, rows), names)
+    mask = pa.array(rows) if rows.dtype == np.bool_ else None
+
+    def choose(name: str) -> Any:
+        values = table[name].values
+        if mask is None or values.dtype != np.float64:
+            return values[rows]
+        # Arrow needs half the time for most rows of many, and its memory may be written to.
+        found = pa.array(values).filter(mask)
+        return np.frombuffer(found.buffers()[1], np.float64, len(found)) if len(found) else np.empty(0)
+
+    columns = in_threads(choose, names)
     return pd.DataFrame(dict(zip(names, columns, strict=True)), copy=False)
-
-
-def _chosen(values: Any, rows: Positions | NDArray[np.bool_]) -> Any:
-    if rows.dtype != np.bool_ or values.dtype != np.float64:
-        return values[rows]
-    # Arrow needs half the time for most rows of many, and its memory may be written to.
-    found = pa.array(values.to_numpy()).filter(pa.array(rows))
-    return np.frombuffer(found.buffers()[1], np.float64, len(found)) if len(found) else np.empty(0)
 
 
 def mix(values: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
@@ -174,11 +191,11 @@ def _lengths(text: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.i
     return ends[:-1] - ends[0], np.where(nulls, -1, np.diff(ends)), bytes_
 
 
-def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
-    """A 64-bit hash a value: its length, -1 for a null, and each eight bytes folded in."""
+def _text_hashes(text: pa.ChunkedArray) -> NDArray[np.uint64] | np.uint64:
+    """A 64-bit hash a value: its length, -1 for a null, and each eight bytes folded in; or one for all."""
     if text.null_count == len(text):
-        return np.full(len(text), -1).view(np.uint64)
-    starts, lengths, content = _lengths(text)
+        return NULL_HASH
+    starts, lengths, content = _lengths(text.combine_chunks())
     hashes = lengths.astype(np.uint64)
     for row in np.flatnonzero(lengths > LONG_TEXT):
         value = content[starts[row] : starts[row] + lengths[row]]
@@ -193,12 +210,18 @@ def _text_hashes(text: pa.LargeStringArray) -> NDArray[np.uint64]:
             break
         part = hashes[rows]
         words_here = words[starts[rows] + done] & FIRST_BYTES[np.minimum(lengths[rows] - done, 8)]
-        _fold(part, words_here, words_here)
+        _fold(part, words_here, part, words_here)
         hashes[rows] = part
     return hashes
 
 
-def _fold(hashes: NDArray[np.uint64], values: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
-    hashes ^= values
-    hashes *= FACTOR
-    hashes ^= np.right_shift(hashes, HALF, out=spare)
+def _fold(
+    hashes: NDArray[np.uint64] | np.uint64,
+    values: NDArray[np.uint64] | np.uint64,
+    folded: NDArray[np.uint64],
+    spare: NDArray[np.uint64],
+) -> None:
+    """Fold values into hashes, which may be `folded`, as the values may be `spare`."""
+    np.bitwise_xor(hashes, values, out=folded)
+    folded *= FACTOR
+    folded ^= np.right_shift(folded, HALF, out=spare)

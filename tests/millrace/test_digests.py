@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.digests import BLOCK, alike, file_digest, mix, repeats, row_digests, shared, table_digest
+from millrace.digests import (
+    BLOCK,
+    LONG_BLOCK,
+    alike,
+    file_digest,
+    mix,
+    repeats,
+    row_digests,
+    shared,
+    table_digest,
+    take,
+)
 from tests.millrace.cases import make_table
 
 
@@ -103,6 +114,25 @@ def test_repeats_are_what_pandas_calls_duplicated(rows: list[tuple[float, str | 
     assert (
         repeats(table, doubtful, keep=False).tolist() == np.flatnonzero(table.duplicated(keep=False)).tolist()
     )
+
+
+def test_shared_digests_are_found_wherever_they_are_in_a_long_table() -> None:
+    digests = mix(np.arange(2 * LONG_BLOCK + 9, dtype=np.uint64))
+    for rows in ([0, 1], [LONG_BLOCK - 1, LONG_BLOCK], [7, LONG_BLOCK + 7, len(digests) - 1]):
+        digests[rows] = digests[rows[0]]
+    assert shared(digests).tolist() == [0, 1, 7, LONG_BLOCK - 1, LONG_BLOCK, LONG_BLOCK + 7, len(digests) - 1]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.01, 0.5, 1.0]))
+def test_chosen_rows_are_what_pandas_chooses_in_memory_of_their_own(seed: int, share: float) -> None:
+    table = make_table().assign(z=[-0.0, np.nan, np.inf] * 80)
+    mask = np.random.default_rng(seed).random(len(table)) < share
+    expected = table[mask].reset_index(drop=True)
+    for rows in (mask, np.flatnonzero(mask)):
+        chosen = take(table, rows)
+        pd.testing.assert_frame_equal(chosen, expected)
+        chosen["z"].to_numpy()[:] = 7.0
+    assert not (table["z"] == 7).any()
 
 
 def test_rows_alike_in_the_telling_columns_only_are_not_doubtful() -> None:

@@ -1,5 +1,7 @@
 """Great Expectations and polars find the same on the same data, whatever is wrong with it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from millrace.quality import (
     run_suite,
     silver_suite,
 )
+from millrace.quality.by_polars import once
 from tests.millrace.cases import TASKS, make_case, make_problem
 
 # Cells as text: good, missing, unreadable, out of range, infinite, unknown; few, so that rows repeat.
@@ -86,6 +89,21 @@ def test_columns_of_other_types_are_found_alike() -> None:
     for name in problem.columns:
         for other in (1, 1.5, True, "text", None, pd.Timestamp("2020-01-01")):
             agree(bronze.assign(**{name: other}), bronze_suite(problem, 1, 0.05))
+
+
+def test_one_column_does_not_wait_for_what_is_found_out_about_another() -> None:
+    both = Barrier(2, timeout=30)
+
+    class Column:
+        @once
+        def looked_at(self) -> int:
+            return both.wait()
+
+    columns = Column(), Column()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda column: column.looked_at, columns))
+    assert sorted(found) == [0, 1]
+    assert [column.looked_at for column in columns] == found
 
 
 def test_great_expectations_checks_tables_up_to_a_size_and_polars_those_beyond() -> None:
