@@ -73,6 +73,9 @@ def _training(arguments: argparse.Namespace) -> Start:
         )
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
     source = Source.model_validate(arguments.data) if arguments.data else problem.source
+    if arguments.data:
+        # Generated rows are the problem's own source; of others nobody has said so.
+        problem = problem.model_copy(update={"synthetic": False})
 
     def start(**common: Any) -> None:
         from stacks import quickstart
