@@ -51,7 +51,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
             "version": "1",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "paths": _paths(request, example, feedback),
+        "paths": _paths(request, example, (feedback, _outcome(bundle))),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}},
@@ -61,7 +61,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
     }
 
 
-def _paths(request: Schema, example: Any, feedback: Schema) -> Schema:
+def _paths(request: Schema, example: Any, feedback: tuple[Schema, Any]) -> Schema:
     table = {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA_TYPES}
     rows: Schema = {"content": {JSON: {"schema": request, "example": example}}, "required": True}
     answers = _object(
@@ -87,7 +87,8 @@ def _paths(request: Schema, example: Any, feedback: Schema) -> Schema:
     explain = _operation("explain", f"Explain 1 to {MAX_EXPLAINED} rows", explanations, REFUSALS)
     explain["requestBody"] = rows
     learn = _operation("feedback", "Tell what turned out to be true", _object({"accepted": COUNT}), REFUSALS)
-    learn["requestBody"] = {"content": {JSON: {"schema": feedback}}, "required": True}
+    outcomes = {"schema": feedback[0], "example": {"outcomes": [feedback[1]]}}
+    learn["requestBody"] = {"content": {JSON: outcomes}, "required": True}
     learn["responses"]["202"] = learn["responses"].pop("200")
     learn["responses"] |= _refused({"503": "No feedback can be kept now."})
     got = {name: REFUSALS[name] for name in ("401", "403", "429")}
@@ -174,6 +175,14 @@ def _examples(bundle: Bundle) -> list[dict[str, Any]]:
     problem = bundle.problem
     rows = bundle.read(SELFTEST)["rows"][:EXAMPLES]
     return [{name: row[name] for name in problem.features if row.get(name) is not None} for row in rows]
+
+
+def _outcome(bundle: Bundle) -> dict[str, Any]:
+    """What may turn out to be true of a request's first row."""
+    problem = bundle.problem
+    actual = problem.classes[0] if problem.classes else bundle.read(SELFTEST)["predictions"][0]
+    boolean = problem.target.type == "boolean"
+    return {"request": "4f1c", "row": 0, "actual": actual == "true" if boolean else actual}
 
 
 def _object(properties: dict[str, Schema], optional: tuple[str, ...] = ()) -> Schema:

@@ -54,3 +54,11 @@ def test_examples_of_the_document_are_answered(houses_bundle: Bundle) -> None:
     assert client.post("/v1/predict", json=example).status_code == 200
     for row in document["components"]["schemas"]["Row"]["examples"]:
         assert client.post("/v1/predict", json={"rows": [row]}).status_code == 200
+
+
+def test_the_example_of_feedback_is_kept(service: httpx.Client) -> None:  # noqa: F811
+    document = service.get("/openapi.json").json()
+    example = document["paths"]["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"][
+        "example"
+    ]
+    assert service.post("/v1/feedback", json=example).status_code == 202
