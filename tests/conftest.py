@@ -98,6 +98,13 @@ class Home:
             return summary
 
 
+def forget_object_stores() -> None:
+    """Drop open file systems: s3fs knows them by their arguments, not by the environment's server."""
+    from s3fs import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+
+
 def make_home(path: Path) -> Home:
     """An empty home."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}

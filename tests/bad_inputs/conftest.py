@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if not any("bad_inputs" in argument for argument in config.args):
+    if not all("bad_inputs" in argument for argument in config.args):
         return
     reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
     refusals = [dict(report.user_properties) for report in reports if report.when == "call"]

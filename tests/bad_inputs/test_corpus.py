@@ -13,7 +13,7 @@ import yaml
 
 import run
 from tests.bad_inputs.corpus import CASES, PROBLEM, Case
-from tests.conftest import QUICK, ROOT, Home, opened_copy
+from tests.conftest import QUICK, ROOT, Home, forget_object_stores, opened_copy
 
 # A path, a number or a quoted word: a sentence without one says nothing about this input.
 LONGEST = 700
@@ -39,7 +39,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         boto3.client("s3").create_bucket(Bucket="stalls")
+        forget_object_stores()
         yield {"http": f"http://127.0.0.1:{web.server_port}", "s3": s3}
+    forget_object_stores()
     moto.stop()
     web.shutdown()
     web.server_close()

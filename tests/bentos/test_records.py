@@ -75,10 +75,10 @@ def logged(log: str, problem: Problem, rows: int) -> pd.DataFrame:
     for _ in range(200):
         # There is no log before the first rows are written.
         with suppress(UserError):
-            table = pd.concat(list(read_log(log, problem)))
-            found = len(table)
+            parts = list(read_log(log, problem))
+            found = sum(map(len, parts))
             if found >= rows:
-                return table
+                return pd.concat(parts)
         time.sleep(0.1)
     raise AssertionError(f"{found} rows are logged, not {rows}")
 

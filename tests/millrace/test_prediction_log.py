@@ -34,6 +34,7 @@ from millrace.prediction_log import (
     read_log,
 )
 from millrace.prediction_log.queue import RowQueue, size_of
+from tests.conftest import forget_object_stores
 from tests.millrace.cases import FEATURES, TASKS, make_problem
 from tests.millrace.logged import HOME, MODEL, PREPARED, logged, make_entry, requests, run, wait
 
@@ -430,7 +431,6 @@ def bucket() -> Iterator[str]:
     """The endpoint of an S3 server with the bucket `logs`."""
     import boto3
     from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -438,10 +438,9 @@ def bucket() -> Iterator[str]:
     endpoint = f"http://{host}:{port}"
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="logs")
-    # A file system that was made for another server of the tests is not ours, nor the other way round.
-    S3FileSystem.clear_instance_cache()
+    forget_object_stores()
     yield endpoint
-    S3FileSystem.clear_instance_cache()
+    forget_object_stores()
     server.stop()
 
 

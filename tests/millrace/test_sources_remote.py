@@ -17,6 +17,7 @@ from millrace.contract import Column
 from millrace.errors import UserError
 from millrace.sources import Source, read
 from millrace.sources.credentials import Credentials, keep
+from tests.conftest import forget_object_stores
 from tests.millrace.test_sources import refusal
 
 TABLE = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
@@ -114,6 +115,7 @@ def test_an_object_store_is_read_by_the_endpoint_of_the_environment(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", store)
+    forget_object_stores()
     raw = read(Source(uri="s3://tables/parts", where=(("year", "==", 2021),)), tmp_path, ONLY_A)
     assert raw.table.to_pydict() == {"a": [1, 2, 3]}
     assert raw.format == "Parquet: 2 files, partitioned by year"
