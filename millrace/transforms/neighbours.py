@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from millrace.errors import UserError
@@ -11,6 +12,7 @@ from millrace.transforms.base import Apply, Feature, Learnt, Matrix, Transform, 
 
 # How many rows are looked up at once: what they need fits a processor's cache.
 BLOCK = 512
+STRIPS = 64
 # Points in a leaf of the tree: more than SciPy's ten, as dozens of neighbours are asked for.
 LEAF = 32
 SAMPLE_SEED = 0
@@ -126,19 +128,19 @@ class Neighbours(Transform):
             made[rows] = some
             return None
 
-        def quiet_block(part: tuple[Matrix, Matrix]) -> None:
-            # What NumPy is told to ignore, it is told for one thread.
-            with np.errstate(invalid="ignore"):
-                block(*part)
-
         def apply(values: Matrix, made: Matrix) -> None:
             if len(values) <= BLOCK:
                 block(values, made)
                 return
-            parts = -(-len(values) // BLOCK)
-            in_threads(
-                quiet_block, zip(np.array_split(values, parts), np.array_split(made, parts), strict=True)
-            )
+
+            def some(rows: NDArray[np.int64]) -> None:
+                own = np.empty((len(rows), made.shape[1]))
+                # What NumPy is told to ignore, it is told for one thread.
+                with np.errstate(invalid="ignore"):
+                    block(values[rows], own)
+                made[rows] = own
+
+            in_threads(some, np.array_split(_in_strips(values * weights), -(-len(values) // BLOCK)))
 
         return apply
 
@@ -150,3 +152,10 @@ class Neighbours(Transform):
         weighted = points * np.array(list(self.by.values()))
         apart = cKDTree(weighted).query(weighted[:: 1 + len(points) // SOFTENING_ROWS], k=[2])[0]
         return float(np.median(apart)) or float(np.mean(apart)) or 1.0
+
+
+def _in_strips(at: Matrix) -> NDArray[np.int64]:
+    """An order in which near rows follow each other: what one looks up, the next finds in the cache."""
+    known = at[:, 0][np.isfinite(at[:, 0])]
+    width = (np.ptp(known) if len(known) else 0.0) / STRIPS or 1.0
+    return np.lexsort((at[:, -1], np.floor(at[:, 0] / width)))
