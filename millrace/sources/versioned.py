@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from typing import Any
@@ -56,6 +57,9 @@ def _open(repo: str, rev: str, origin: str) -> tuple[Any, str]:
     from dvc.exceptions import DvcException
     from dvc.scm import CloneError, RevError
 
+    # What it has to say comes as exceptions; its log would go to whatever the terminal was at its import.
+    for logger in ("dvc", "dvc_objects", "dvc_data"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
         filesystem = DVCFileSystem(repo, rev=rev)
         # Opened only when it is asked for something.

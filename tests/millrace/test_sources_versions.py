@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ VERSIONS = {"v1.0": "a,b\n1,x\n", "v2.0": "a,b\n1,x\n2,y\n"}
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True, timeout=60
     )
@@ -26,28 +27,23 @@ def run(folder: Path, *command: str) -> str:
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data/x.csv in two tagged versions; both are on the remote, and the cache is empty."""
-    from dvc.repo import Repo
-
+    # By its commands, as people use it: in this process DVC's log would keep one test's terminal.
+    dvc = [sys.executable, "-m", "dvc"]
     folder = tmp_path_factory.mktemp("repository")
     run(folder, "git", "init", "-q", "-b", "main")
     run(folder, "git", "config", "user.email", "test@example.org")
     run(folder, "git", "config", "user.name", "Test")
-    repo = Repo.init(str(folder))
-    remote = tmp_path_factory.mktemp("remote")
-    (folder / ".dvc" / "config").write_text(
-        f"[core]\n  remote = local\n['remote \"local\"']\n  url = {remote}\n"
-    )
+    run(folder, *dvc, "init", "-q")
+    run(folder, *dvc, "remote", "add", "-q", "-d", "local", str(tmp_path_factory.mktemp("remote")))
     (folder / "data").mkdir()
     (folder / "notes.csv").write_text("a\n1\n")
     for tag, content in VERSIONS.items():
         (folder / "data" / "x.csv").write_text(content)
-        repo.add(str(folder / "data" / "x.csv"))
+        run(folder, *dvc, "add", "-q", "data/x.csv")
         run(folder, "git", "add", "-A")
         run(folder, "git", "commit", "-q", "-m", tag)
         run(folder, "git", "tag", tag)
-    repo.close()
-    with Repo(str(folder)) as pushed:
-        pushed.push(all_tags=True)
+    run(folder, *dvc, "push", "-q", "--all-tags")
     shutil.rmtree(folder / ".dvc" / "cache")
     return folder
 
