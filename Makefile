@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROBLEM ?= housing_sample
 PORT ?= 3000
+BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
 STATE = eval "$$($(RUN) -m stacks.environment)"
@@ -30,6 +31,10 @@ torch: .venv/.torch ## install PyTorch, for the candidate `network`
 .PHONY: serve
 serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT
 	@$(STATE) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
+
+.PHONY: image
+image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
+	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
 .PHONY: dashboard
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
@@ -109,7 +114,7 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium
+	@bash deploy/system-packages.sh postgresql chromium mmdebstrap buildah podman runc
 	@touch $@
 
 # By pip and not by uv: pip takes the build that the machine's own configuration of it points to.

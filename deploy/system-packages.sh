@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
-# the tests of databases start, `chromium`, the browser that the tests of the page open, and `wrk`, which benchmarks
-# ask a service with.
+# the tests of databases start, `chromium`, the browser that the tests of the page open, `mmdebstrap`, `buildah`,
+# `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it, and `wrk`, which
+# benchmarks ask a service with.
 set -euo pipefail
 
 have() {
     case $1 in
         libgomp1) .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
-        wrk) command -v wrk >/dev/null ;;
+        mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }
