@@ -41,8 +41,10 @@ COPY --from=libraries /opt/service /opt/service
 COPY --from=loaded --chown=65532:65532 /state /state
 COPY --from=loaded /opt/compiled /opt/compiled
 COPY . /bento
+# One thread a worker: asked for more, scikit-learn counts cores by a program that is not here, and complains.
 ENV BENTOML_DO_NOT_TRACK=True \
     BENTOML_HOME=/state \
+    OMP_NUM_THREADS=1 \
     PATH=/opt/service/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPYCACHEPREFIX=/opt/compiled \
