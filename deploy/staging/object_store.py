@@ -59,6 +59,12 @@ mon data avail crit = 1
 paxos propose interval = 0.05
 paxos min wait = 0.01
 osd pool default read lease ratio = 0.05
+client notify timeout = 1
+osd default notify timeout = 1
+osd client watch timeout = 2
+# Who lost a daemon asks again soon, with the keys of the new one.
+ms max backoff = 1
+mon client ping interval = 1
 bluestore block size = {capacity}
 bluestore cache autotune = false
 bluestore cache size = 67108864
@@ -97,6 +103,7 @@ def servers(settings: Settings) -> list[Server]:
         address="127.0.0.1",
         after=["ceph-mon"],
         make=ceph.make_store,
+        configure=ceph.forget_killed,
         answers=lambda: ceph.ask("osd", "stat")["num_up_osds"] == 1,
     )
     gateway = Server(
@@ -170,6 +177,10 @@ class _Ceph:
         name = self._id("store")
         self._run("ceph", "--connect-timeout", "20", "osd", "new", name, "0")
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", name, "--no-mon-config")
+
+    def forget_killed(self) -> None:
+        """Tell the monitor that the store is down: it believes so of a killed one only after a while."""
+        self._run("ceph", "--connect-timeout", "20", "osd", "down", "0")
 
     def make_user(self) -> None:
         # 17: there is one already, from a first start that was interrupted.
