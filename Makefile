@@ -126,7 +126,7 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus
+	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose
 	@touch $@
 
 # By pip and not by uv: pip takes the build that the machine's own configuration of it points to.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
 # the tests of databases start, `chromium`, the browser that the tests of the page open, `wrk`, which benchmarks
-# ask a service with, and the other servers of `make staging`: `mariadb`, `ceph`, `prometheus`.
+# ask a service with, and the other servers of `make staging`: `mariadb`, `ceph`, `prometheus`; `docker-compose` reads
+# deploy/compose in tests.
 set -euo pipefail
 
 have() {
@@ -11,6 +12,7 @@ have() {
         mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
+        docker-compose) command -v docker-compose >/dev/null ;;
         wrk) command -v wrk >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
