@@ -53,7 +53,7 @@ def postgresql(settings: Settings) -> Server:
 
     def answers() -> bool:
         with _postgresql(settings) as connection:
-            return connection.execute("SELECT 1").fetchone() == (1,)
+            return bool(connection.execute("SELECT 1").fetchone())
 
     options = {
         "listen_addresses": "127.0.0.1",
@@ -110,7 +110,7 @@ def mariadb(settings: Settings) -> Server:
             read_timeout=5,
         )
         with connection, connection.cursor() as cursor:
-            return cursor.execute("SELECT 1") == 1
+            return bool(cursor.execute("SELECT 1"))
 
     options = [
         "--bind-address=127.0.0.1",

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -41,7 +42,7 @@ def start(
     record.write_text(json.dumps(noted))
 
 
-def as_user(user: str | None) -> dict[str, object]:
+def as_user(user: str | None) -> dict[str, Any]:
     """Arguments of `subprocess` that run a command as another user; none for this one."""
     return {"user": user, "group": user, "extra_groups": []} if user else {}
 

@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from typing import Any
 
 from deploy.staging.server import Server
 from deploy.staging.settings import BUCKET, USER, Settings, write_private
@@ -120,7 +121,7 @@ def _make_api_key(settings: Settings) -> None:
         session.put(f"{api}/current-user", json=no_survey, timeout=TIMEOUT).raise_for_status()
         accounts = session.get(f"{api}/service_accounts?name=pipelines", timeout=TIMEOUT).json()["items"]
         if not accounts:
-            account = {"name": "pipelines", "active": True}
+            account: dict[str, Any] = {"name": "pipelines", "active": True}
             made = session.post(f"{api}/service_accounts", json=account, timeout=TIMEOUT)
             made.raise_for_status()
             accounts = [made.json()]
