@@ -108,7 +108,8 @@ lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into req
 	done
 
 .PHONY: clean
-clean: ## delete everything that runs have left: models, runs, caches
+clean: ## delete everything that runs have left: models, runs, caches, and staging with its data
+	@test ! -d .millrace/staging || MILLRACE_HOME= $(RUN) -m deploy.staging stop
 	rm -rf .millrace
 
 .venv/.uv: requirements/bootstrap.txt

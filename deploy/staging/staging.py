@@ -1,11 +1,12 @@
 """All servers of a staging together: start, stop, status."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from deploy.staging import databases, monitoring, object_store, tracking
 from deploy.staging.server import Server
@@ -28,8 +29,11 @@ class Staging:
         # PostgreSQL's own user passes through it; what is inside is private file by file.
         folder.chmod(0o711)
         self._lock = FileLock(folder / "lock")
-        with self._lock:
-            self.settings = Settings(folder, free_ports)
+        if (folder / "settings.json").exists():
+            self.settings = Settings(folder)
+        else:
+            with self._lock:
+                self.settings = Settings(folder, free_ports)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +60,7 @@ class Staging:
         Raises:
             UserError: a server does not come up; the others that could are up.
         """
-        with self._lock:
+        with self._alone(say):
             servers = self._named(names)
             done: dict[str, Future[None]] = {}
             with ThreadPoolExecutor(len(servers)) as pool:
@@ -72,10 +76,23 @@ class Staging:
 
     def stop(self, names: Iterable[str] = (), say: Say = lambda _: None) -> None:
         """End the named servers, or all, those that wait for others first."""
-        with self._lock:
+        with self._alone(say):
             for server in reversed(self._named(names)):
                 if server.stop():
                     say(f"  {server.name:<14} stopped")
+
+    @contextmanager
+    def _alone(self, say: Say) -> Iterator[None]:
+        """Let no other start or stop of this staging happen meanwhile."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            say("Another start or stop is under way: waiting for its end.")
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _named(self, names: Iterable[str]) -> list[Server]:
         servers = {server.name: server for server in self.servers()}
