@@ -45,6 +45,23 @@ mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versio
 	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
+.PHONY: staging
+staging: .venv/.run ## the servers of the stack `staging` on 127.0.0.1, with what they kept (docs/staging.md)
+	@bash deploy/system-packages.sh postgresql mariadb ceph prometheus
+	@$(RUN) -m deploy.staging start
+
+.PHONY: staging-stop
+staging-stop: .venv/.run ## stop them; their data stays
+	@$(RUN) -m deploy.staging stop
+
+.PHONY: staging-status
+staging-status: .venv/.run ## what each of them does
+	@$(RUN) -m deploy.staging status
+
+.PHONY: staging-env
+staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
+	@$(RUN) -m deploy.staging env
+
 .PHONY: data-version
 data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
 	@$(RUN) -m examples.data_version
@@ -96,7 +113,8 @@ lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into req
 	done
 
 .PHONY: clean
-clean: ## delete everything that runs have left: models, runs, caches
+clean: ## delete everything that runs have left: models, runs, caches, and staging with its data
+	@test ! -d .millrace/staging || MILLRACE_HOME= $(RUN) -m deploy.staging stop
 	rm -rf .millrace
 
 .venv/.uv: requirements/bootstrap.txt
@@ -114,7 +132,8 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium mmdebstrap buildah podman runc
+	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
+		mmdebstrap buildah podman runc
 	@touch $@
 
 # By pip and not by uv: pip takes the build that the machine's own configuration of it points to.
