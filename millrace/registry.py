@@ -60,15 +60,16 @@ class Registry:
                 return None
             raise
 
-    def register(self, source: str, run_id: str, tags: dict[str, str], description: str) -> Registration:
+    def register(self, model_id: str, run_id: str, tags: dict[str, str], description: str) -> Registration:
         """Add a version for a logged model; its tags, the digest among them, are set in the same call."""
         try:
             self.client.create_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # A server wants the model's id beside its URI.
         version = self.client.create_model_version(
-            self.name, source, run_id, tags=tags, description=description
+            self.name, f"models:/{model_id}", run_id, tags=tags, description=description, model_id=model_id
         )
         return _registration(version)
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from zenml import step
 
 from millrace.registry import Registry
+from stacks.tracking import tracking_uri
 from steps.promote import Promotion
-from steps.register import tracking_uri
 
 
 # Never cached: it is quick when the Bento is there, and the store may have been emptied.
