@@ -16,7 +16,7 @@ from stacks.probes import FaultError
 from stacks.stack_files import Component, Stack
 
 # What is asked of each flavor; those that are not here need no more than their configuration.
-PROBES: dict[tuple[str, str], Callable[[Stack, Component], Iterator[str]]] = {
+PROBES: dict[tuple[str, str], Callable[[Stack, Component, float], Iterator[str]]] = {
     ("orchestrator", "kubernetes"): probes.kubernetes,
     ("artifact_store", "local"): probes.folder,
     ("artifact_store", "s3"): probes.s3,
@@ -35,8 +35,10 @@ class Check:
     remedy: str = ""
 
 
-def check_stack(stack: Stack) -> list[Check]:
+def check_stack(stack: Stack, patience: float = 3.5) -> list[Check]:
     """Look at every part of a stack; a part is followed up to its first fault.
+
+    A server that does not answer within `patience` seconds is at fault.
 
     What is here is looked at in turn, as ZenML cannot be imported by two threads at once; then everything
     that is elsewhere is asked at the same time.
@@ -44,13 +46,13 @@ def check_stack(stack: Stack) -> list[Check]:
     checks: dict[str, list[Check]] = {}
     questions: dict[str, Iterator[str]] = {}
     if stack.server:
-        checks["server"], questions["server"] = [], probes.zenml(stack)
+        checks["server"], questions["server"] = [], probes.zenml(stack, patience)
     for kind, component in stack.components.items():
         part = f"{kind} ({component.flavor})"
         checks[part] = _followed(part, _here(stack, kind, component))
         probe = PROBES.get((kind, component.flavor))
         if probe and not any(check.remedy for check in checks[part]):
-            questions[part] = probe(stack, component)
+            questions[part] = probe(stack, component, patience)
     with ThreadPoolExecutor(len(checks)) as pool:
         for part, answers in zip(questions, pool.map(_followed, questions, questions.values()), strict=True):
             checks[part] += answers
@@ -58,12 +60,12 @@ def check_stack(stack: Stack) -> list[Check]:
 
 
 def require_health(stack: Stack) -> None:
-    """Check a stack before a run.
+    """Check a stack before a run, with more patience: a busy server is no reason not to run.
 
     Raises:
         UserError: with a table of what is at fault and how to mend it.
     """
-    faults = [check for check in check_stack(stack) if check.remedy]
+    faults = [check for check in check_stack(stack, patience=20) if check.remedy]
     if faults:
         raise UserError(f"The stack '{stack.name}' is not ready; nothing was run.\n{table(faults)}")
 
@@ -122,6 +124,8 @@ def _installed(requirement: Requirement) -> str:
 
 def _valid(stack: Stack, kind: str, component: Component) -> None:
     """ZenML itself lets unknown keys pass."""
+    from zenml.exceptions import ArtifactStoreInterfaceError
+
     model = config_class(kind, component.flavor)
     place = f"configs/stacks/{stack.name}.yaml, components.{kind}.configuration"
     for key in component.configuration:
@@ -133,5 +137,5 @@ def _valid(stack: Stack, kind: str, component: Component) -> None:
         raise FaultError(
             " ".join(describe(detail, model) for detail in error.errors()), f"Correct {place}."
         ) from None
-    except ValueError as error:
+    except (ValueError, ArtifactStoreInterfaceError) as error:
         raise FaultError(str(error), f"Correct {place}.") from None

@@ -1,7 +1,7 @@
 """Questions to the parts of a stack: each yields what it found, or raises a FaultError with its remedy.
 
-They ask over plain HTTP and by the clients that the runs use, with short times to wait: an answer after
-seconds is a fault as well.
+They ask over plain HTTP and by the clients that the runs use, once, and wait `patience` seconds for an
+answer.
 """
 
 import os
@@ -16,8 +16,8 @@ from packaging.version import Version
 
 from stacks.stack_files import ZENML_SECRET, Component, Stack
 
-# To connect, and to wait for an answer; seconds.
-PATIENCE = (2.0, 3.0)
+# To connect; seconds. How long to wait for an answer, who asks says.
+CONNECT = 2.0
 OPENING = threading.Lock()
 # What S3 servers call a key that they do not know or that no longer holds, and a wrong secret.
 BAD_KEY = {"InvalidAccessKeyId", "InvalidClientTokenId", "AuthFailure", "InvalidToken"}
@@ -35,12 +35,12 @@ class FaultError(Exception):
         self.remedy = remedy
 
 
-def zenml(stack: Stack) -> Iterator[str]:
+def zenml(stack: Stack, patience: float) -> Iterator[str]:
     """ZenML's server: it answers, its version fits, the API key is taken."""
     assert stack.server is not None
     url = stack.server.url.rstrip("/")
     named = stack.references("server", "url")
-    told = _get(f"{url}/api/v1/info", f"ZenML's server at {url}", named)
+    told = _request("GET", f"{url}/api/v1/info", f"ZenML's server at {url}", named, patience)
     ours = version("zenml")
     theirs = _json(told, "version", f"{url} is no ZenML server", f"Correct {named}.")
     if Version(ours).release[:2] != Version(theirs).release[:2]:
@@ -50,7 +50,7 @@ def zenml(stack: Stack) -> Iterator[str]:
         )
     yield f"ZenML {theirs} at {url}"
     form = {"grant_type": "zenml-api-key", "password": stack.server.api_key}
-    answer = _request("POST", f"{url}/api/v1/login", f"ZenML's server at {url}", named, data=form)
+    answer = _request("POST", f"{url}/api/v1/login", f"ZenML's server at {url}", named, patience, data=form)
     if answer.status_code != 200:
         raise FaultError(
             f"the API key is not taken (HTTP {answer.status_code}): wrong, expired, or deactivated",
@@ -60,7 +60,7 @@ def zenml(stack: Stack) -> Iterator[str]:
     yield "API key taken"
 
 
-def mlflow(stack: Stack, tracker: Component) -> Iterator[str]:
+def mlflow(stack: Stack, tracker: Component, patience: float) -> Iterator[str]:
     """MLflow's server: it answers, takes the credentials, and its version fits."""
     configuration = _with_secrets(tracker)
     if "tracking_uri" not in configuration:
@@ -76,7 +76,7 @@ def mlflow(stack: Stack, tracker: Component) -> Iterator[str]:
         options["headers"] = {"Authorization": f"Bearer {configuration.get('tracking_token')}"}
         keys = [_named(stack, "experiment_tracker", "tracking_token")]
     server = f"MLflow at {url}"
-    answer = _request("GET", f"{url}/version", server, named, **options)
+    answer = _request("GET", f"{url}/version", server, named, patience, **options)
     if answer.status_code in (401, 403):
         raise FaultError(f"{server} does not take the credentials", f"Correct {' and '.join(keys)}.")
     if answer.status_code != 200 or not answer.text[:1].isdigit():
@@ -89,7 +89,7 @@ def mlflow(stack: Stack, tracker: Component) -> Iterator[str]:
         )
     yield f"MLflow {theirs} at {url}"
     asked = f"{url}/api/2.0/mlflow/experiments/search"
-    answer = _request("POST", asked, server, named, json={"max_results": 1}, **options)
+    answer = _request("POST", asked, server, named, patience, json={"max_results": 1}, **options)
     if answer.status_code in (401, 403):
         raise FaultError(f"{server} does not take the credentials", f"Correct {' and '.join(keys)}.")
     if answer.status_code != 200:
@@ -99,7 +99,7 @@ def mlflow(stack: Stack, tracker: Component) -> Iterator[str]:
     yield "credentials taken"
 
 
-def s3(stack: Stack, store: Component) -> Iterator[str]:
+def s3(stack: Stack, store: Component, patience: float) -> Iterator[str]:
     """The bucket: it is there, the keys are taken, an object can be written (and is deleted again)."""
     import boto3
     from botocore.config import Config
@@ -110,9 +110,7 @@ def s3(stack: Stack, store: Component) -> Iterator[str]:
     options = dict(configuration.get("client_kwargs") or {})
     where = options.get("endpoint_url") or "AWS"
     keys = " and ".join(_named(stack, "artifact_store", key) for key in ("key", "secret"))
-    patience = Config(
-        connect_timeout=PATIENCE[0], read_timeout=PATIENCE[1], retries={"total_max_attempts": 1}
-    )
+    config = Config(connect_timeout=CONNECT, read_timeout=patience, retries={"total_max_attempts": 1})
     key = "/".join(part for part in (prefix.strip("/"), f"millrace-check-{uuid.uuid4().hex}") if part)
     writing = False
     try:
@@ -121,7 +119,7 @@ def s3(stack: Stack, store: Component) -> Iterator[str]:
             aws_access_key_id=configuration.get("key"),
             aws_secret_access_key=configuration.get("secret"),
             aws_session_token=configuration.get("token"),
-            config=patience,
+            config=config,
             **options,
         )
         client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
@@ -142,7 +140,7 @@ def s3(stack: Stack, store: Component) -> Iterator[str]:
     yield "writable"
 
 
-def folder(stack: Stack, store: Component) -> Iterator[str]:
+def folder(stack: Stack, store: Component, _: float) -> Iterator[str]:
     """A local artifact store: its folder can be made and written to."""
     path = Path(store.configuration["path"]).absolute()
     place = path
@@ -155,7 +153,7 @@ def folder(stack: Stack, store: Component) -> Iterator[str]:
     yield f"{path} is writable"
 
 
-def kubernetes(stack: Stack, orchestrator: Component) -> Iterator[str]:
+def kubernetes(stack: Stack, orchestrator: Component, patience: float) -> Iterator[str]:
     """The cluster: its context is known here, and it answers."""
     from kubernetes import client, config
     from urllib3.exceptions import HTTPError
@@ -172,7 +170,7 @@ def kubernetes(stack: Stack, orchestrator: Component) -> Iterator[str]:
     try:
         # Asked once: the client would try three times more.
         api.rest_client.pool_manager.connection_pool_kw["retries"] = False
-        told = client.VersionApi(api).get_code(_request_timeout=PATIENCE)
+        told = client.VersionApi(api).get_code(_request_timeout=(CONNECT, patience))
     except (client.ApiException, HTTPError) as error:
         raise FaultError(
             f"the cluster of '{context}' does not answer: {_line(error)}", f"Correct {named}."
@@ -180,24 +178,24 @@ def kubernetes(stack: Stack, orchestrator: Component) -> Iterator[str]:
     yield f"Kubernetes {told.git_version}, context {context}"
 
 
-def registry(stack: Stack, component: Component) -> Iterator[str]:
+def registry(stack: Stack, component: Component, patience: float) -> Iterator[str]:
     """The container registry: it speaks the registry's protocol; whether it takes images, a push shows."""
     host = component.configuration["uri"].partition("/")[0]
     scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
     named = _named(stack, "container_registry", "uri")
-    answer = _request("GET", f"{scheme}://{host}/v2/", f"the registry at {host}", named)
+    answer = _request("GET", f"{scheme}://{host}/v2/", f"the registry at {host}", named, patience)
     if answer.status_code not in (200, 401, 403):
         raise FaultError(f"{host} is no container registry (HTTP {answer.status_code})", f"Correct {named}.")
     yield f"registry at {host}"
 
 
-def docker(_: Stack, __: Component) -> Iterator[str]:
+def docker(_: Stack, __: Component, patience: float) -> Iterator[str]:
     """Docker, which builds the images."""
     from docker import from_env
     from docker.errors import DockerException
 
     try:
-        told = from_env(timeout=int(PATIENCE[1])).version()
+        told = from_env(timeout=int(patience)).version()
     except DockerException as error:
         raise FaultError(
             f"Docker does not answer: {_line(error)}", "Start Docker, or set DOCKER_HOST."
@@ -262,16 +260,12 @@ def _serves(server: Version, client: Version) -> bool:
     return server.major == client.major and server.minor >= client.minor
 
 
-def _get(url: str, what: str, named: str) -> Any:
-    return _request("GET", url, what, named)
-
-
-def _request(method: str, url: str, what: str, named: str, **options: Any) -> Any:
+def _request(method: str, url: str, what: str, named: str, patience: float, **options: Any) -> Any:
     """An HTTP answer of whatever status, or a FaultError if there is none."""
     import requests
 
     try:
-        return requests.request(method, url, timeout=PATIENCE, allow_redirects=False, **options)
+        return requests.request(method, url, timeout=(CONNECT, patience), allow_redirects=False, **options)
     except requests.Timeout:
         raise FaultError(f"{what} is too slow to answer", "See whether it is overloaded.") from None
     except requests.RequestException as error:

@@ -22,6 +22,7 @@ from millrace.promotion import (
 from millrace.registry import CHAMPION, Registration, Registry
 from millrace.settings import TrainingSettings
 from millrace.strict import Strict
+from stacks.environment import home
 from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.model_control_plane import agree_with_registry
@@ -61,7 +62,9 @@ def promote(
         else:
             scores = from_table(holdout_scores, problem)
             bundles = [
-                load_bundle(registry.fetch_bundle(each.version)) for each in (registration, champion) if each
+                load_bundle(registry.fetch_bundle(each.version, home() / "cache"))
+                for each in (registration, champion)
+                if each
             ]
             if champion is None:
                 verdict = against_baseline(problem, scores, rule)

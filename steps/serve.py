@@ -5,6 +5,7 @@ from typing import Annotated
 from zenml import step
 
 from millrace.registry import Registry
+from stacks.environment import home
 from stacks.tracking import tracking_uri
 from steps.promote import Promotion
 
@@ -19,5 +20,5 @@ def build_bento(promotion: Promotion) -> Annotated[str, "bento"]:
     champion = promotion.champion
     if champion is None:
         return ""
-    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version)
+    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version, home() / "cache")
     return build(store_model(folder, champion.name, champion.digest, champion.version))
