@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from millrace.errors import UserError, nearest
 from millrace.yaml_files import describe
 from stacks import probes
-from stacks.flavors import config_class, normal
+from stacks.flavors import config_class, unknown_keys
 from stacks.probes import FaultError
 from stacks.stack_files import Component, Stack
 
@@ -123,19 +123,16 @@ def _installed(requirement: Requirement) -> str:
 
 
 def _valid(stack: Stack, kind: str, component: Component) -> None:
-    """ZenML itself lets unknown keys pass."""
+    """Raise a FaultError for a value that ZenML refuses, and for a key that it would leave out silently."""
     from zenml.exceptions import ArtifactStoreInterfaceError
 
     model = config_class(kind, component.flavor)
-    place = f"configs/stacks/{stack.name}.yaml, components.{kind}.configuration"
-    for key in component.configuration:
-        if key not in model.model_fields:
-            raise FaultError(f"unknown key '{key}'.{nearest(key, model.model_fields)}", f"Correct {place}.")
+    remedy = f"Correct configs/stacks/{stack.name}.yaml, components.{kind}.configuration."
     try:
-        normal(kind, component.flavor, component.configuration)
+        unknown = unknown_keys(kind, component.flavor, component.configuration)
     except ValidationError as error:
-        raise FaultError(
-            " ".join(describe(detail, model) for detail in error.errors()), f"Correct {place}."
-        ) from None
+        raise FaultError(" ".join(describe(detail, model) for detail in error.errors()), remedy) from None
     except (ValueError, ArtifactStoreInterfaceError) as error:
-        raise FaultError(str(error), f"Correct {place}.") from None
+        raise FaultError(str(error), remedy) from None
+    for key, known in unknown:
+        raise FaultError(f"unknown key '{key}'.{nearest(key.rpartition('.')[2], known)}", remedy)

@@ -1,7 +1,10 @@
 """ZenML's classes behind the flavors that stack files may name."""
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
+
+from pydantic import BaseModel
 
 from stacks.stack_files import is_reference
 
@@ -34,7 +37,30 @@ def normal(kind: str, flavor: str, configuration: dict[str, Any]) -> dict[str, A
     Raises:
         ValueError: it is not valid; pydantic's ValidationError is one.
     """
-    # ZenML's validators look secrets up; here they need not exist yet.
     references = {key: value for key, value in configuration.items() if is_reference(value)}
-    parsed = config_class(kind, flavor)(**{**configuration, **dict.fromkeys(references, "secret")})
-    return {**parsed.model_dump(mode="json", exclude_unset=True), **references}
+    stored = _parsed(kind, flavor, configuration).model_dump(mode="json", exclude_unset=True)
+    return {**stored, **references}
+
+
+def unknown_keys(kind: str, flavor: str, configuration: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Keys that ZenML would let pass and not heed, each with those that it knows at that place.
+
+    Raises:
+        ValueError: the configuration is not valid.
+    """
+    return list(_unknown(configuration, _parsed(kind, flavor, configuration), ""))
+
+
+def _parsed(kind: str, flavor: str, configuration: dict[str, Any]) -> Any:
+    # ZenML's validators look secrets up; here they need not exist yet.
+    plain = {key: "secret" if is_reference(value) else value for key, value in configuration.items()}
+    return config_class(kind, flavor)(**plain)
+
+
+def _unknown(given: dict[str, Any], parsed: BaseModel, path: str) -> Iterator[tuple[str, list[str]]]:
+    known = type(parsed).model_fields
+    for key, value in given.items():
+        if key not in known:
+            yield f"{path}{key}", list(known)
+        elif isinstance(value, dict) and isinstance(parsed.__dict__[key], BaseModel):
+            yield from _unknown(value, parsed.__dict__[key], f"{path}{key}.")

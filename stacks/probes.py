@@ -161,7 +161,8 @@ def kubernetes(stack: Stack, orchestrator: Component, patience: float) -> Iterat
     context = orchestrator.configuration.get("kubernetes_context")
     named = _named(stack, "orchestrator", "kubernetes_context")
     try:
-        api = config.new_client_from_config(context=context)
+        # The client itself looks at the variable when it is imported.
+        api = config.new_client_from_config(os.environ.get("KUBECONFIG"), context)
     except config.ConfigException as error:
         raise FaultError(
             f"no context '{context}' for kubectl: {_line(error)}",

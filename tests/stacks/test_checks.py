@@ -255,6 +255,12 @@ def test_an_unknown_key_and_a_wrong_value_of_a_configuration_are_told(
         in found["experiment_tracker (mlflow)"].remedy
     )
     assert "s3://" in found["artifact_store (s3)"].found
+    # ZenML would leave it out silently.
+    pods = {"flavor": "kubernetes", "configuration": {"pod_settings": {"labels": {}, "security_context": {}}}}
+    [fault] = faults(orchestrator=pods).values()
+    assert fault.found == (
+        "unknown key 'pod_settings.security_context'. Did you mean 'container_security_context'?"
+    )
 
 
 def test_packages_that_are_absent_or_too_old_are_told(faults: Callable[..., dict[str, Check]]) -> None:
@@ -323,7 +329,7 @@ def test_a_cluster_a_registry_and_docker_are_asked(
         registry = {"flavor": "default", "configuration": {"uri": f"{url.removeprefix('http://')}/images"}}
         builder = {"flavor": "local"}
         found = faults(orchestrator=cluster("a"), container_registry=registry, image_builder=builder)
-        assert list(found) == ["image_builder (local)"]
+        assert list(found) == ["image_builder (local)"], found
         assert "Docker does not answer" in found["image_builder (local)"].found
         gone = faults(orchestrator=cluster("gone"))["orchestrator (kubernetes)"]
         assert "the cluster of 'gone' does not answer" in gone.found
@@ -343,3 +349,15 @@ def test_no_secret_is_in_the_table(staged: Home) -> None:
     assert checked.code == 2
     for secret in (PASSWORD, staged.environment["MILLRACE_STAGING_S3_SECRET"]):
         assert secret not in checked.out + checked.err
+
+
+def test_make_stacks_lists_every_stack_with_its_components_and_their_health(staged: Home) -> None:
+    out, err = staged.python("-m", "stacks.overview").communicate(timeout=120)
+    assert err == ""
+    assert [line for line in out.splitlines() if line.endswith("ready")] == [
+        "local: ready",
+        "production: not ready",
+        "staging: ready",
+    ]
+    assert "MILLRACE_PRODUCTION_ZENML_URL" in out
+    assert {row[0] for row in table_rows(out)} >= {"server", "artifact_store (local)", "artifact_store (s3)"}
