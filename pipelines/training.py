@@ -150,4 +150,4 @@ def run(
     outcome = summarise(finished, problem, time.perf_counter() - started)
     if summary is not None:
         write_summary(outcome, summary)
-    print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran)
+    print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran, stack=stack)
