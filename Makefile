@@ -66,6 +66,10 @@ staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$
 data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
 	@$(RUN) -m examples.data_version
 
+.PHONY: stacks
+stacks: .venv/.run ## the stacks of configs/stacks/: their components, and whether each is ready
+	@$(RUN) -m stacks.overview
+
 .PHONY: env
 env: .venv/.run ## print the variables for using zenml, mlflow and bentoml by hand: eval "$$(make env)"
 	@$(RUN) -m stacks.environment
