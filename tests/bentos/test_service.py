@@ -1,24 +1,14 @@
 """`bentoml serve` as a process of its own."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from bentos.build import BUNDLE, build_bento, store_model
 from millrace.bundle import verify
-
-NAME = "served_houses"
-HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
-PATIENCE = 60
-"""Seconds that a start may take."""
+from tests.bentos.running import HOUSE, NAME, PATIENCE, free_port, running, serve
 
 
 @pytest.fixture(scope="module")
@@ -29,50 +19,13 @@ def model(bentoml_home: Path, houses_folder: Path) -> Path:
     return bentoml_home / "models" / tag.replace(":", "/")
 
 
-def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
-    """Start the newest Bento; `folder` is where it runs and where its log goes."""
-    command = [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest"]
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=folder,
-            env={**os.environ, **variables},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:  # noqa: ARG001
-    folder = tmp_path_factory.mktemp("serve")
-    port = free_port()
-    process = serve(port, folder)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            wait_until_ready(client, process, folder / "log")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def wait_until_ready(client: httpx.Client, process: "subprocess.Popen[Any]", log: Path) -> None:
-    """Wait for a service that has been started."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"The service did not become ready:\n{log.read_text()}")
+    with (
+        running(tmp_path_factory.mktemp("serve")) as service,
+        httpx.Client(base_url=service.url, timeout=10) as client,
+    ):
+        yield client
 
 
 def test_it_predicts(service: httpx.Client) -> None:
