@@ -115,7 +115,8 @@ def _lengths(values: "pa.Array") -> NDArray[np.int64]:
 
     if types.is_dictionary(values.type):
         own = np.append(_lengths(values.dictionary), 0)
-        return own[values.indices.fill_null(-1).to_numpy()] if len(own) > 1 else own
+        # The last is that of a missing value.
+        return own[values.indices.cast("int64").fill_null(-1).to_numpy()] if len(own) > 1 else own
     if types.is_string_view(values.type) and len(values):
         # Of the sixteen bytes of each, the first four are the length.
         views = np.frombuffer(values.buffers()[1], np.int32)[::4]

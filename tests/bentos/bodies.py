@@ -1,6 +1,7 @@
 """Bodies that no service should trust, made by code: what each is, as what it is sent, and what it gets."""
 
 import gzip
+import io
 import json
 import random
 import struct
@@ -10,6 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.ipc
 
@@ -222,7 +224,7 @@ def _arrow() -> Iterator[Body]:
     for name, kind, values in (*TYPED, *ARROW_TYPED):
         yield Body(f"Arrow with {name}", ARROW, write_table(_with(kind, values), ARROW), 422)
     yield Body("Arrow with decimals", ARROW, write_table(_with(*DECIMALS), ARROW), 200)
-    yield Body("Arrow with views, some of them in a dictionary", ARROW, _viewed(), 200)
+    yield Body("Arrow as polars writes it", ARROW, _by_polars(), 200)
     yield Body("Arrow whose texts point out of it", ARROW, _pointing_out(), 400)
     yield Body("Arrow of 1.6 GB of text, kept once", ARROW, write_table(_repeated(), ARROW), 422)
     yield Body("Arrow of 1.6 GB of text, viewed", ARROW, write_table(_repeated(pa.string_view()), ARROW), 422)
@@ -238,11 +240,9 @@ def _of_other_types() -> Iterator[Body]:
     yield Body("JSON sent as Parquet", PARQUET, whole, 400)
 
 
-def _with(kind: pa.DataType, values: list[Any], district: Any = None) -> pa.Table:
-    """The sound table with another type of number, and perhaps of category."""
-    table = TABLE.set_column(TABLE.column_names.index("height"), "height", pa.array(values, kind))
-    place = TABLE.column_names.index("district")
-    return table if district is None else table.set_column(place, "district", district)
+def _with(kind: pa.DataType, values: list[Any]) -> pa.Table:
+    """The sound table with another type of number."""
+    return TABLE.set_column(TABLE.column_names.index("height"), "height", pa.array(values, kind))
 
 
 TYPED: list[tuple[str, pa.DataType, list[Any]]] = [
@@ -292,12 +292,11 @@ def _compressed() -> bytes:
     return bytes(sink.getvalue())
 
 
-def _viewed() -> bytes:
-    """As polars writes texts and categories."""
-    category = TABLE.column("district").combine_chunks()
-    views = pa.DictionaryArray.from_arrays(category.indices, category.dictionary.cast(pa.string_view()))
-    table = _with(pa.float64(), [1.0, 2.0], views)
-    return write_table(table.append_column("note", pa.array(["a", "b"], pa.string_view())), ARROW)
+def _by_polars() -> bytes:
+    """Texts are views, and categories have views for texts and no signs."""
+    body = io.BytesIO()
+    polars.DataFrame(TABLE).write_ipc_stream(body)
+    return body.getvalue()
 
 
 def _pointing_out() -> bytes:
