@@ -18,7 +18,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from bentos.access import Gate, Scope
-from bentos.bodies import JSON, Headers, media_type, need, read_body
+from bentos.bodies import BODY_SECONDS, JSON, BodyReader, Headers, media_type, need
 from bentos.live import Live
 from bentos.records import Records
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
@@ -62,10 +62,21 @@ class Scored(NamedTuple):
 class Application:
     """Answers for a lineup, which may be replaced at any moment: `live` is read once a request."""
 
-    def __init__(self, lineup: Lineup, *, gate: Gate | None = None, origins: Iterable[str] = ()) -> None:
-        """`gate` asks for API keys; pages of `origins` may call from a browser."""
+    def __init__(
+        self,
+        lineup: Lineup,
+        *,
+        gate: Gate | None = None,
+        origins: Iterable[str] = (),
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """`gate` asks for API keys; pages of `origins` may call from a browser.
+
+        A body has to come within `body_seconds`.
+        """
         self.live = Live.of(lineup)
         self.gate = gate
+        self.bodies = BodyReader(body_seconds)
         self.records: Records | None = None
         self._shadow: Shadow | None = None
         self._origins = {origin.encode() for origin in origins}
@@ -121,7 +132,7 @@ class Application:
             self.admit(headers, "predict")
             media = media_type(headers)
             need(media, (JSON, *MEDIA_TYPES))
-            body = await read_body(headers, receive)
+            body = await self.bodies.read(headers, receive)
             asked = Asked(body, media, headers, scope["query_string"], request, began)
             kind = JSON
             if media != JSON:
@@ -153,7 +164,8 @@ class Application:
         refused = refusal(error)
         if self.records is not None:
             self.records.metrics.refused(refused.kind)
-        return refused
+        # Whoever holds it must not hold the frames that it went through, and the body in them.
+        return refused.with_traceback(None)
 
     def answer(self, asked: Asked) -> bytes:
         """The answer to a JSON request, as JSON.

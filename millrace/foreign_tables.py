@@ -23,7 +23,7 @@ def read_parquet(body: bytes) -> "pa.Table":
 
     Raises:
         InvalidRequest: it is too large, or has columns that are none of JSON's.
-        pyarrow.ArrowException, OSError: it is damaged.
+        pyarrow.ArrowException, OSError, UnicodeDecodeError: it is damaged.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -46,13 +46,16 @@ def read_arrow(body: bytes) -> "pa.Table":
 
     Raises:
         InvalidRequest: it is too large, or has columns that are none of JSON's.
-        pyarrow.ArrowException, OSError: it is damaged, or compressed.
+        pyarrow.ArrowException, OSError, UnicodeDecodeError: it is damaged, or compressed.
     """
     import pyarrow as pa
 
-    for message in pa.ipc.MessageReader.open_stream(body):
-        if message.type in ("record batch", "dictionary") and _is_compressed(message):
-            raise pa.ArrowInvalid("its buffers are compressed, which only those of Parquet may be")
+    try:
+        compressed = any(map(_is_compressed, pa.ipc.MessageReader.open_stream(body)))
+    except struct.error:
+        raise pa.ArrowInvalid("the description of its buffers is damaged") from None
+    if compressed:
+        raise pa.ArrowInvalid("its buffers are compressed, which only those of Parquet may be")
     batches, rows = [], 0
     with pa.ipc.open_stream(body) as reader:
         _check_types(reader.schema)
@@ -151,8 +154,13 @@ def _plain(table: "pa.Table") -> "pa.Table":
 def _is_compressed(message: "pa.Message") -> bool:
     """Whether a message's buffers are compressed: pyarrow unpacks them before it tells how much that is.
 
-    Its metadata is a flatbuffer, as Arrow's Message.fbs has it, and was found sound by pyarrow.
+    Its metadata is a flatbuffer, as Arrow's Message.fbs has it.
+
+    Raises:
+        struct.error: it is not.
     """
+    if message.type not in ("record batch", "dictionary"):
+        return False
     data = memoryview(message.metadata)
 
     def member(table: int, slot: int) -> int:

@@ -19,6 +19,7 @@ REFUSALS = {
     "400": "The body is not JSON, or not a table of its type.",
     "401": "The API key is missing or unknown.",
     "403": "The API key does not open this.",
+    "408": "The body has come too slowly.",
     "413": "The body is too large.",
     "415": "The body is of a type that is not taken here.",
     "422": "The rows break the contract; `errors` names row, field, rule and value.",

@@ -123,10 +123,10 @@ def _values(column: "pa.ChunkedArray", about: Column) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        # The same moments in UTC; there may be no such zone.
+        column = column.cast(pa.timestamp(column.type.unit))
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        if getattr(column.type, "tz", None):
-            # The same moments in UTC, without asking what its zone is.
-            column = column.cast(pa.timestamp(column.type.unit))
         # As text: Python's calendar is shorter than Arrow's.
         return list(column.cast(pa.string()).to_pylist())
     if pa.types.is_decimal(column.type):

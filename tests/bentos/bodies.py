@@ -60,7 +60,9 @@ def corpus() -> list[Body]:
 
 
 def mutants(body: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """A body with some bytes flipped, put in, taken out, doubled or swapped; the same for the same seed."""
+    """A body with each byte zeroed; and with some flipped, put in, taken out or doubled, by chance of a seed."""
+    for place in range(len(body)):
+        yield body[:place] + b"\0" + body[place + 1 :]
     chance = random.Random(seed)
     for _ in range(count):
         changed = bytearray(body)
@@ -226,6 +228,9 @@ def _arrow() -> Iterator[Body]:
     yield Body("Arrow with decimals", ARROW, write_table(_with(*DECIMALS), ARROW), 200)
     yield Body("Arrow as polars writes it", ARROW, _by_polars(), 200)
     yield Body("Arrow whose texts point out of it", ARROW, _pointing_out(), 400)
+    damaged = _with(pa.timestamp("s", "Nowhere/Such"), [0, None])
+    nowhere = write_table(damaged, ARROW).replace(b"Nowhere/Such", b"Nowhere/\xff\xff\xff\xff")
+    yield Body("Arrow with a zone that is no UTF-8", ARROW, nowhere, 422)
     yield Body("Arrow of 1.6 GB of text, kept once", ARROW, write_table(_repeated(), ARROW), 422)
     yield Body("Arrow of 1.6 GB of text, viewed", ARROW, write_table(_repeated(pa.string_view()), ARROW), 422)
     yield Body("Arrow of 1.6 GB of zeros, compressed", ARROW, _compressed(), 400)

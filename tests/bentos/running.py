@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -43,11 +44,6 @@ class Service:
             with suppress(psutil.Error):
                 found += [child] if any("worker.service" in part for part in child.cmdline()) else []
         return found
-
-    @property
-    def memory(self) -> float:
-        """MB that the workers have in memory."""
-        return sum(worker.memory_info().rss for worker in self.workers) / 2**20
 
     def counted(self, name: str) -> dict[str, float]:
         """A metric's values by the labels in braces."""
@@ -111,3 +107,36 @@ def _wait_until_ready(service: Service) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     pytest.fail(f"The service did not become ready:\n{service.log.read_text()}")
+
+
+@dataclass
+class Memory:
+    """By how many MB the workers of a service have grown: at most, and at the end."""
+
+    peak: float = 0.0
+    left: float = 0.0
+
+
+@contextmanager
+def weighed(service: Service) -> Iterator[Memory]:
+    """Watch the workers' memory meanwhile."""
+    workers, memory, ended = service.workers, Memory(), threading.Event()
+
+    def size() -> float:
+        return sum(worker.memory_info().rss for worker in workers) / 2**20
+
+    before = size()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            memory.peak = max(memory.peak, size() - before)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield memory
+    finally:
+        ended.set()
+        watching.join()
+        memory.left = size() - before
+        memory.peak = max(memory.peak, memory.left)
