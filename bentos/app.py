@@ -24,11 +24,12 @@ from bentos.records import Records
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
 from bentos.routes import make_routes
 from bentos.shadow import Shadow, Task
+from millrace.explanation import most_explained
 from millrace.intervals import HIGHEST, LOWEST
 from millrace.lineup import Lineup, Variant
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
-from millrace.requests import MAX_EXPLAINED, SHOWN, InvalidRequest, Question, write
+from millrace.requests import SHOWN, InvalidRequest, Question, write
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
@@ -207,13 +208,10 @@ class Application:
         """
         live = self.live
         champion, question = live.lineup.champion, live.reader.read(body)
-        rows = len(question.rows)
-        if rows > MAX_EXPLAINED:
-            raise InvalidRequest(f"At most {MAX_EXPLAINED} rows are explained at once, not {rows:,}.", "rows")
+        rows, most = len(question.rows), most_explained(champion.bundle.fitted.model)
+        if rows > most:
+            raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows:,}.", "rows")
         found = champion.scorer.explain(question.matrix)
-        if len(found.values) < rows:
-            most = len(found.values)
-            raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows}.", "rows")
         explanations = [found.for_row(row).model_dump() for row in range(rows)]
         return msgspec.json.encode({"explanations": explanations, "model": live.identities["champion"]})
 

@@ -60,7 +60,7 @@ def corpus() -> list[Body]:
 
 
 def mutants(body: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """A body with each byte zeroed; and with some flipped, put in, taken out or doubled, by a seed's chance."""
+    """A body with each byte zeroed; and with some flipped, put in, taken out or doubled, as a seed has it."""
     for place in range(len(body)):
         yield body[:place] + b"\0" + body[place + 1 :]
     chance = random.Random(seed)
