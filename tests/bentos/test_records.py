@@ -1,10 +1,11 @@
 """What a service keeps: counters, logged rows and outcomes, of two variants and one in the shadow."""
 
+import asyncio
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,10 @@ from millrace.bundle import verify
 from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.prediction_log import read_labelled, read_log
-from tests.bentos.running import HOUSE, NAME, Service, running
+from tests.bentos.running import HOUSE, NAME, Service, running, wait_for
 from tests.bentos.test_variants import changed
 
-REQUESTS, ROWS = 200, 3
+REQUESTS, ROWS = 1000, 3
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,37 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def answered(client: httpx.Client) -> Counter[str]:
-    """Rows by the version that answered, of some requests in a row."""
+def answered(service: Service) -> Counter[str]:
+    """Rows by the version that answered, of some requests at once to both workers."""
+
     found: Counter[str] = Counter()
-    for number in range(REQUESTS):
-        body = {"rows": [{**HOUSE, "parcel": f"p{number}-{row}"} for row in range(ROWS)]}
-        answer = client.post("/v1/predict", json=body, headers={"X-Request-ID": f"r{number}"})
-        assert answer.status_code == 200
-        found[answer.json()["model"]["version"]] += ROWS
+    numbers = iter(range(REQUESTS))
+
+    async def ask_on(client: httpx.AsyncClient) -> None:
+        for number in numbers:
+            rows = [{**HOUSE, "parcel": f"p{number}-{row}"} for row in range(ROWS)]
+            headers = {"X-Request-ID": f"r{number}"}
+            answer = await client.post("/v1/predict", json={"rows": rows}, headers=headers)
+            assert answer.status_code == 200
+            found[answer.json()["model"]["version"]] += ROWS
+
+    async def ask() -> set[str]:
+        clients, workers = [], set()
+        async with AsyncExitStack() as stack:
+            for worker in service.workers:
+                # Whoever connects now is the other's.
+                worker.suspend()
+                for _ in range(4):
+                    opened = httpx.AsyncClient(base_url=service.url, timeout=30)
+                    clients.append(await stack.enter_async_context(opened))
+                    # The ids that a worker gives begin alike.
+                    given = (await clients[-1].get("/livez")).headers["X-Request-ID"]
+                    workers.add(given.partition("-")[0])
+                worker.resume()
+            await asyncio.gather(*map(ask_on, clients))
+        return workers
+
+    assert len(asyncio.run(ask())) == 2
     return found
 
 
@@ -84,10 +108,14 @@ def test_counters_add_up_to_the_log(
     assert by_variant["champion"] == answered["1"]
     assert by_variant["challenger"] == answered["2"]
     assert by_variant["shadow"] == REQUESTS * ROWS
-    time.sleep(1)
+    wait_for(lambda: service.counted("millrace_log_rows_total") == {"": len(table)})
     told = service.counted("millrace_rows_total")
     assert {name: told[f'{{variant="{name}"}}'] for name in by_variant} == by_variant
-    assert service.counted("millrace_log_rows_total") == {"": len(table)}
+    binned = service.counted("millrace_prediction_rows_total")
+    assert {
+        name: sum(binned[labels] for labels in binned if f'"{name}"' in labels) for name in by_variant
+    } == by_variant
+    print(f"{len(table)} rows, by counters as in the log: {by_variant}")
     assert service.counted("millrace_requests_total")['{route="/v1/predict",status="200"}'] == REQUESTS
     assert set(service.counted("millrace_log_lost_total").values()) == {0.0}
 

@@ -1,13 +1,14 @@
 """`bentoml serve` as a process of its own."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from bentos.build import BUNDLE, build_bento, store_model
-from millrace.bundle import verify
+from millrace.bundle import MANIFEST, read_json, verify, write_json
 from tests.bentos.running import HOUSE, NAME, PATIENCE, free_port, running, serve
 
 
@@ -67,15 +68,40 @@ def test_a_body_over_the_limit_is_a_problem(service: httpx.Client) -> None:
     assert service.post("/v1/predict", content=b" " * 40_000_000, headers=headers).status_code == 413
 
 
-def test_a_damaged_bundle_ends_the_service_with_a_sentence(model: Path, tmp_path: Path) -> None:
-    file = model / BUNDLE / "model.txt"
-    whole = file.read_bytes()
-    file.write_bytes(whole + b"\n")
-    try:
-        process = serve(free_port(), tmp_path)
+def damage(bundle: Path) -> None:
+    (bundle / "model.txt").write_bytes((bundle / "model.txt").read_bytes() + b"\n")
+
+
+def lose(bundle: Path) -> None:
+    (bundle / "intervals.json").unlink()
+
+
+def outdate(bundle: Path) -> None:
+    write_json(bundle / MANIFEST, {**read_json(bundle / MANIFEST), "format": 999, "parts": []})
+
+
+def test_what_cannot_serve_ends_the_start_with_a_sentence(
+    model: Path, bentoml_home: Path, iris_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with no other line, and no worker that is started again and again."""
+    flowers = store_model(iris_folder, "iris", verify(iris_folder), "1")
+    cases: list[tuple[Callable[[Path], None] | None, dict[str, str], str]] = [
+        (damage, {}, "the file 'model.txt' was changed after training; fetch the bundle again."),
+        (lose, {}, "the file 'intervals.json' is missing; fetch the bundle again."),
+        (outdate, {}, "another Millrace made it; train the model again, in a new MILLRACE_HOME."),
+        (None, {"CHALLENGER": flowers}, f"champion {NAME}:3: no request can go to both."),
+    ]
+    started = []
+    for number, (act, settings, _) in enumerate(cases):
+        home = tmp_path / str(number)
+        shutil.copytree(bentoml_home, home)
+        if act is not None:
+            act(home / model.relative_to(bentoml_home) / BUNDLE)
+        monkeypatch.setenv("BENTOML_HOME", str(home))
+        started.append(serve(free_port(), home, **settings))
+    for number, (process, (_, _, sentence)) in enumerate(zip(started, cases, strict=True)):
         assert process.wait(PATIENCE) == 1
-    finally:
-        file.write_bytes(whole)
-    log = (tmp_path / "log").read_text().strip()
-    assert log.endswith("the file 'model.txt' was changed after training; fetch the bundle again.")
-    assert len(log.splitlines()) == 1
+        log = (tmp_path / str(number) / "log").read_text().strip()
+        print(log)
+        assert sentence in log
+        assert len(log.splitlines()) == 1
