@@ -38,10 +38,7 @@ def service(
     with running(tmp_path_factory.mktemp("serve"), BODY_SECONDS=str(BODY_SECONDS), LOG="off") as service:
         for _ in range(20):
             for media, body in sound().items():
-                headers = {"Content-Type": media}
-                assert (
-                    httpx.post(f"{service.url}/v1/predict", content=body, headers=headers).status_code == 200
-                )
+                assert post(service, media, body).status_code == 200
         yield service
 
 
@@ -86,7 +83,7 @@ def test_slow_and_silent_clients_keep_nobody_waiting(service: Service) -> None:
 
     with weighed(service) as memory:
         answers = asyncio.run(run())
-    print(f"{4 * CLIENTS} slow clients: {dict(load.outcomes)} answers to others, {memory.peak:.0f} MB more")
+    print(f"{3 * CLIENTS} slow clients: {dict(load.outcomes)} answers to others, {memory.peak:.0f} MB more")
     assert load.outcomes == {"200": load.outcomes.total()}
     assert Counter(answer.partition(b"\r\n")[0] for answer in answers) == {
         b"HTTP/1.1 408 Request Timeout": CLIENTS
