@@ -54,7 +54,7 @@ def _open(tag: str, settings: ServiceSettings) -> Application:
         shadow=load_variant("shadow", settings.shadow) if settings.shadow else None,
     )
     gate = Gate.read(settings.api_keys, settings.workers) if settings.api_keys else None
-    return Application(lineup, gate=gate, origins=settings.origins)
+    return Application(lineup, gate=gate, origins=settings.origins, body_seconds=settings.body_seconds)
 
 
 tag = bentoml.use_arguments(Arguments).model
