@@ -7,7 +7,7 @@ file was cut into row groups, nor on the version of a library.
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ LONG_TEXT = 512
 FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(9)], dtype=np.uint64)
 
 Positions: TypeAlias = NDArray[np.int64]
+Word = TypeVar("Word", np.uint64, np.uint32)
 
 
 def table_digest(table: pd.DataFrame) -> str:
@@ -48,7 +49,16 @@ def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:
     Each value is folded into the hash of those before it, in the order of the columns' names. Equal rows
     have equal hashes; to draw rows by them, `mix` them first.
     """
-    digests = np.empty(len(table), dtype=np.uint64)
+    return _into(np.empty(len(table), dtype=np.uint64), table)
+
+
+def half_digests(table: pd.DataFrame) -> NDArray[np.uint32]:
+    """The lower half of each row's digest: all but as telling, and quicker to sort: [rows]."""
+    return _into(np.empty(len(table), dtype=np.uint32), table)
+
+
+def _into(digests: NDArray[Word], table: pd.DataFrame) -> NDArray[Word]:
+    """Fill an array with the rows' digests, or as much of each as it holds."""
     digest = _digester(table)
     # In one thread: most operations are so short that two threads would mostly wait for Python's lock.
     for start in range(0, len(table), BLOCK):
@@ -74,21 +84,19 @@ def _digester(table: pd.DataFrame) -> Callable[[int], NDArray[np.uint64]]:
     return digest
 
 
-def shared(digests: NDArray[np.uint64]) -> Positions:
+def shared(digests: NDArray[np.uint32]) -> Positions:
     """The positions of the digests that are there more than once, rising."""
-    # Half of each digest is quicker to sort, and rules out nearly all.
-    middle = len(digests) // 2
-    in_order = np.partition(digests.view(np.uint32)[1::2], middle)
-    in_threads(lambda half: half.sort(), np.split(in_order, [middle]))
+    in_order = np.sort(digests)
     # By their first bits; so small a table stays in the processor's cache.
     seen = np.zeros(2**22, dtype=np.bool_)
+    dropped = np.uint32(10)
 
     def mark(start: int) -> None:
         block = in_order[start : start + LONG_BLOCK + 1]
-        seen[block[np.flatnonzero(block[1:] == block[:-1])] >> np.uint32(10)] = True
+        seen[block[np.flatnonzero(block[1:] == block[:-1])] >> dropped] = True
 
     def find(start: int) -> Positions:
-        first_bits = (digests[start : start + LONG_BLOCK] >> np.uint64(42)).view(np.int64)
+        first_bits = digests[start : start + LONG_BLOCK] >> dropped
         # None is out of bounds; not to check that takes half the time.
         return start + np.flatnonzero(seen.take(first_bits, mode="wrap"))
 
@@ -103,8 +111,8 @@ def alike(table: pd.DataFrame) -> Positions:
     """The positions of all rows that may equal another one, rising; few others."""
     # The few columns that differ most tell nearly all rows apart, at a fraction of the cost.
     telling = table.head(FIRST_ROWS).nunique().nlargest(TELLING_COLUMNS).index
-    suspects = shared(row_digests(pd.DataFrame({name: table[name] for name in telling}, copy=False)))
-    return suspects[shared(row_digests(take(table, suspects)))]
+    suspects = shared(half_digests(pd.DataFrame({name: table[name] for name in telling}, copy=False)))
+    return suspects[shared(half_digests(take(table, suspects)))]
 
 
 def repeats(table: pd.DataFrame, rows: Positions, keep: Literal["first", False] = "first") -> Positions:

@@ -163,7 +163,7 @@ class RequestReader:
         return InvalidRequest(f"Row {row} must be an object of fields.", "type", row=row)
 
     def _field_fault(self, row: int, field: str, reason: str, body: bytes) -> InvalidRequest:
-        sent = _sent(body, row, field)
+        sent = sent_value(body, "rows", row, field)
         message = f"Row {row}: '{field}' must be {_allowed(self.problem, field)}{not_what(sent)}."
         return InvalidRequest(message, broken_rule(reason), row=row, field=field, value=shown_value(sent))
 
@@ -318,14 +318,11 @@ def broken_rule(reason: str) -> str:
     return "type"
 
 
-class _Loose(msgspec.Struct):
-    rows: list[msgspec.Raw]
-
-
-def _sent(body: bytes, row: int, field: str) -> str:
-    """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
+def sent_value(body: bytes, rows: str, number: int, field: str) -> str:
+    """The JSON text of the value that a body was refused for, in its list `rows`; empty if it is no JSON."""
     try:
-        return member(bytes(msgspec.json.decode(body, type=_Loose).rows[row]), field)
+        listed = msgspec.json.decode(body, type=dict[str, msgspec.Raw])[rows]
+        return member(bytes(msgspec.json.decode(listed, type=list[msgspec.Raw])[number]), field)
     except (msgspec.DecodeError, RecursionError):
         return ""
 

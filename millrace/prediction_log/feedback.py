@@ -21,8 +21,8 @@ from millrace.requests import (
     described,
     json_type,
     malformed,
-    member,
     not_what,
+    sent_value,
     shown_value,
 )
 
@@ -110,7 +110,7 @@ class FeedbackReader:
         number, field = int(found["row"]), found["field"]
         if field is None:
             return self._outcome_fault(number, reason)
-        sent = _sent(body, number, field)
+        sent = sent_value(body, "outcomes", number, field)
         message = f"Outcome {number}: '{field}' must be {self._allowed[field]}{not_what(sent)}."
         return InvalidRequest(message, broken_rule(reason), row=number, field=field, value=shown_value(sent))
 
@@ -125,15 +125,3 @@ class FeedbackReader:
                 f"Outcome {number}: '{name}' is missing.", "required", row=number, field=name
             )
         return InvalidRequest(f"Outcome {number} must be an object of fields.", "type", row=number)
-
-
-class _Loose(msgspec.Struct):
-    outcomes: list[msgspec.Raw]
-
-
-def _sent(body: bytes, number: int, field: str) -> str:
-    """The JSON text of the value that a body was refused for; empty if what follows it is no JSON."""
-    try:
-        return member(bytes(msgspec.json.decode(body, type=_Loose).outcomes[number]), field)
-    except (msgspec.DecodeError, RecursionError):
-        return ""

@@ -57,9 +57,9 @@ def bronze_suite(problem: Problem, min_rows: int, bad_rows_limit: float) -> Suit
             )
         )
         if not column.nullable:
-            suite.append(
-                _expect("expect_column_values_to_not_be_null", "have no missing value", name, mostly=mostly)
-            )
+            # Here a cell that could not be read is null too.
+            what = "have no missing or unreadable value"
+            suite.append(_expect("expect_column_values_to_not_be_null", what, name, mostly=mostly))
     return suite
 
 

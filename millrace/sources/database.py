@@ -43,8 +43,8 @@ def read(uri: str, source: Source, wanted: Wanted) -> Found:
     address, _, fragment = uri.partition("#")
     if fragment and source.query:
         raise UserError(f"{source.origin}: names a table or SELECT after the # and a 'query'; keep one.")
-    if source.sheet or source.endpoint:
-        raise UserError(f"{source.origin}: 'sheet' and 'endpoint' are for files, not for databases.")
+    if source.sheet or source.endpoint or source.encoding:
+        raise UserError(f"{source.origin}: 'sheet', 'endpoint' and 'encoding' are for files, not databases.")
     asked = (source.query or fragment).strip().rstrip(";").strip()
     names: list[str] | None
     engine = _engine(address, source.origin)

@@ -123,10 +123,10 @@ def read(uri: str, endpoint: str, source: Source, wanted: Wanted) -> Found:
         ) from None
     except (ValueError, OSError) as error:
         raise UserError(f"{source.origin}: not a path or URI that can be read: {reason(error)}.") from None
-    return read_place(Place(filesystem, inside, source.origin), sheet or fragment, wanted)
+    return read_place(Place(filesystem, inside, source.origin), sheet or fragment, source.encoding, wanted)
 
 
-def read_place(place: Place, sheet: str, wanted: Wanted) -> Found:
+def read_place(place: Place, sheet: str, encoding: str | None, wanted: Wanted) -> Found:
     """Read a file by its name's ending, or a folder of Parquet or Arrow files.
 
     Raises:
@@ -136,6 +136,8 @@ def read_place(place: Place, sheet: str, wanted: Wanted) -> Found:
     suffix = _suffix(path)
     if sheet and suffix != EXCEL:
         raise UserError(f"{place.origin}: 'sheet' is for {EXCEL} files.")
+    if encoding and suffix not in (*TEXT, *JSON, ".zip"):
+        raise UserError(f"{place.origin}: 'encoding' is for files of text.")
     if not place.remote_http:
         with place.reading():
             folder = place.filesystem.isdir(place.path)
@@ -155,7 +157,7 @@ def read_place(place: Place, sheet: str, wanted: Wanted) -> Found:
 
         return excel.read(place.content(), place.origin, sheet, wanted)
     if suffix in (*TEXT, *JSON, ".zip"):
-        return _read_text(place, suffix, wanted)
+        return _read_text(place, suffix, encoding, wanted)
     known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
     raise UserError(f"{place.origin}: the file type is not known; name a {known} file.")
 
@@ -169,7 +171,7 @@ def _suffix(path: str) -> str:
     return name.suffix
 
 
-def _read_text(place: Place, suffix: str, wanted: Wanted) -> Found:
+def _read_text(place: Place, suffix: str, encoding: str | None, wanted: Wanted) -> Found:
     from millrace.sources import delimited, json_lines, text
 
     plain = text.decompress(place.content(), place.origin)
@@ -178,8 +180,9 @@ def _read_text(place: Place, suffix: str, wanted: Wanted) -> Found:
         if suffix not in (*TEXT, *JSON):
             raise UserError(f"{place.origin}: holds '{plain.name}', which is no table of text.")
     if suffix in JSON:
-        return json_lines.read(text.decode(plain, place.origin, json_lines.KIND), place.origin, wanted)
-    return delimited.read(text.decode(plain, place.origin, delimited.KIND), place.origin, wanted)
+        decoded = text.decode(plain, encoding, place.origin, json_lines.KIND)
+        return json_lines.read(decoded, place.origin, wanted)
+    return delimited.read(text.decode(plain, encoding, place.origin, delimited.KIND), place.origin, wanted)
 
 
 def _read_folder(place: Place, wanted: Wanted) -> Found:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +26,15 @@ DVC = "dvc://"
 def _iso(value: Any) -> Any:
     """YAML reads 2020-01-01 as a date; JSON, which a source also travels as, knows only its text."""
     return value.isoformat() if isinstance(value, date) else value
+
+
+def _text_encoding(name: str) -> str:
+    """The name that Python has for an encoding."""
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"there is no encoding '{name}'; cp1250 and iso8859-2 are two") from None
+    return codecs.lookup(name).name
 
 
 Scalar = Annotated[bool | int | float | str, BeforeValidator(_iso)]
@@ -43,6 +54,7 @@ class Source(BaseModel):
     uri: str | None = None
     query: str | None = None
     sheet: str | None = None
+    encoding: Annotated[str, AfterValidator(_text_encoding)] | None = None
     endpoint: str | None = None
     where: tuple[Filter, ...] = ()
     repo: str | None = None

@@ -77,26 +77,17 @@ def decompress(content: bytes, origin: str) -> Plain:
     return Plain(plain, method, name)
 
 
-def decode(plain: Plain, origin: str, kind: str) -> Text:
-    """Bring text to UTF-8. `kind` is what messages call the file.
+def decode(plain: Plain, named: str | None, origin: str, kind: str) -> Text:
+    """Bring text to UTF-8, from the encoding that the user named or the one it seems to be in.
 
-    Without a byte order mark it is UTF-8 if it can be; else what charset-normalizer finds among the western
-    encodings. Others look too much alike to be told apart from a few names.
+    `kind` is what messages call the file.
 
     Raises:
         UserError: binary, damaged, or in an encoding that cannot be told.
     """
     content = plain.content
-    encoding = next((name for mark, name in BOMS.items() if content.startswith(mark)), None)
-    encoding = encoding or _utf16_without_mark(content) or "utf-8"
-    if encoding == "utf-8" and _share_of_control(content[:65_536]) > 0.01:
-        raise UserError(f"{origin}: is binary, not a {kind}.")
-    if encoding == "utf-8" and not content.isascii():
-        try:
-            content.decode()
-        except UnicodeDecodeError:
-            encoding = _western(content, origin, kind)
-    if encoding == "utf-8-sig":
+    encoding = named or _encoding(content, origin, kind)
+    if encoding in ("utf-8", "utf-8-sig"):
         content = content.removeprefix(codecs.BOM_UTF8)
     try:
         text = content.decode("utf-8" if encoding == "utf-8-sig" else encoding)
@@ -109,6 +100,23 @@ def decode(plain: Plain, origin: str, kind: str) -> Text:
         raise UserError(f"{origin}: line {line} holds a NUL byte, so the {kind} is damaged or binary.")
     marked = {"utf-8-sig": "utf-8 with a byte order mark"}.get(encoding, encoding)
     return Text(utf8, ", ".join(part for part in (marked, plain.compression) if part))
+
+
+def _encoding(content: bytes, origin: str, kind: str) -> str:
+    """What the byte order mark says; without one UTF-8 if it can be, else a western encoding.
+
+    Others look too much alike to be told apart from a few names.
+    """
+    encoding = next((name for mark, name in BOMS.items() if content.startswith(mark)), None)
+    encoding = encoding or _utf16_without_mark(content) or "utf-8"
+    if encoding == "utf-8" and _share_of_control(content[:65_536]) > 0.01:
+        raise UserError(f"{origin}: is binary, not a {kind}.")
+    if encoding == "utf-8" and not content.isascii():
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            return _western(content, origin, kind)
+    return encoding
 
 
 def refuse_bomb(size: int, compressed: int, origin: str) -> None:

@@ -34,7 +34,7 @@ def read(repo: str, source: Source, wanted: Wanted) -> tuple[Found, dict[str, st
     if "dvc_info" not in known:
         raise UserError(f"{origin}: '{source.path}' is in the repository but not under DVC; dvc add it.")
     _refuse_lost(place)
-    found = read_place(place, source.sheet or "", wanted)
+    found = read_place(place, source.sheet or "", source.encoding, wanted)
     return found, {"rev": rev, "commit": commit, "md5": str(known["dvc_info"]["md5"])}
 
 

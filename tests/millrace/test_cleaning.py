@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.casting import UNREADABLE, cast
+from millrace.casting import UNREADABLE, cast, joined
 from millrace.cleaning import REASON, Cleaned, clean, row_faults
 from millrace.contract import Problem
 from millrace.errors import UserError
@@ -46,7 +46,7 @@ def bronze_of(rows: list[dict[str, str]]) -> pd.DataFrame:
 
 def faults(bronze: pd.DataFrame, problem: Problem = PROBLEM) -> "pd.Series[str]":
     """What is wrong with the rows that have something wrong, by position."""
-    return row_faults(bronze, problem)[0]
+    return joined(row_faults(bronze, problem)[0])
 
 
 def typed(row: dict[str, str]) -> tuple[Any, ...]:

@@ -117,7 +117,7 @@ def test_repeats_are_what_pandas_calls_duplicated(rows: list[tuple[float, str | 
 
 
 def test_shared_digests_are_found_wherever_they_are_in_a_long_table() -> None:
-    digests = mix(np.arange(2 * LONG_BLOCK + 9, dtype=np.uint64))
+    digests = np.arange(2 * LONG_BLOCK + 9, dtype=np.uint32) * np.uint32(2654435769)
     for rows in ([0, 1], [LONG_BLOCK - 1, LONG_BLOCK], [7, LONG_BLOCK + 7, len(digests) - 1]):
         digests[rows] = digests[rows[0]]
     assert shared(digests).tolist() == [0, 1, 7, LONG_BLOCK - 1, LONG_BLOCK, LONG_BLOCK + 7, len(digests) - 1]
@@ -143,7 +143,7 @@ def test_rows_alike_in_the_telling_columns_only_are_not_doubtful() -> None:
 
 def test_rows_that_only_share_their_digest_are_no_repeats() -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 1.0]})
-    doubtful = shared(np.zeros(3, dtype=np.uint64))
+    doubtful = shared(np.zeros(3, dtype=np.uint32))
     assert doubtful.tolist() == [0, 1, 2]
     assert repeats(table, doubtful).tolist() == [2]
 

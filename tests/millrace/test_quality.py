@@ -80,7 +80,7 @@ def test_a_good_table_passes_every_check_of_every_layer(task: Task) -> None:
             {"floor": [np.nan] * 6 + [1.0] * 94},
             "floor",
             "column_values_to_not_be_null",
-            "column 'floor' should have no missing value: 6 of 100 rows (6.0%) do not",
+            "column 'floor' should have no missing or unreadable value: 6 of 100 rows (6.0%) do not",
         ),
         (
             {"size": "1"},

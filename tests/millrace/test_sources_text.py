@@ -1,6 +1,7 @@
 """Delimited text and JSON lines: delimiter, encoding, compression and decimal commas are found out."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contract import Column
-from millrace.sources import read, text
+from millrace.errors import UserError
+from millrace.sources import Source, read, text
 from tests.millrace.test_sources import refusal, written
 
 ROWS = [{"name": "Müller", "price": "1"}, {"name": "José, São Paulo", "price": "007"}]
@@ -111,6 +113,51 @@ def test_the_bytes_that_tell_the_encoding_may_be_far_down(tmp_path: Path) -> Non
     content = ("a;b\n" + "1;2\n" * 100_000 + "größe;2\n").encode("cp1252")
     raw = read(written(tmp_path, content), tmp_path)
     assert raw.table.column("a")[-1].as_py() == "größe"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_only_windows_1252_has_is_read_right(tmp_path: Path, end: str) -> None:
+    lines = ["Straße;Preis", "Größe “L”;5 €", "Œuvre de l\u2019été;7 ‰", "Šumava…;8"]
+    raw = read(written(tmp_path, end.join(lines).encode("cp1252")), tmp_path)
+    assert raw.format == "CSV: semicolon, cp1252"
+    assert [raw.names, *(list(row.values()) for row in raw.table.to_pylist())] == [
+        line.split(";") for line in lines
+    ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "city"),
+    [
+        ("cp1250", "Łódź"),
+        ("ISO-8859-2", "Győr"),
+        ("cp1251", "Иваново"),
+        ("utf8", "Řím"),
+        ("utf-16-le", "Žďár"),
+    ],
+)
+def test_an_encoding_that_is_named_is_taken_at_its_word(tmp_path: Path, encoding: str, city: str) -> None:
+    for name in ("t.csv", "t.jsonl"):
+        content = f"city,n\n{city},1\n" if name == "t.csv" else f'{{"city": "{city}", "n": "1"}}\n'
+        source = Source(uri=written(tmp_path, content.encode(encoding), name), encoding=encoding)
+        raw = read(source, tmp_path)
+        assert raw.table.to_pylist() == [{"city": city, "n": "1"}]
+        assert codecs.lookup(encoding).name in raw.format
+
+
+def test_a_wrong_letter_comes_with_the_encoding_that_was_assumed(tmp_path: Path) -> None:
+    raw = read(written(tmp_path, "miasto,n\nKraków Łódź,1\n".encode("cp1250")), tmp_path)
+    assert raw.table.column("miasto").to_pylist() == ["Kraków £ódŸ"]
+    assert raw.format == "CSV: comma, cp1252"
+
+
+def test_a_named_encoding_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b\nGröße,1\n".encode("cp1252"))
+    with pytest.raises(UserError, match="line 2 is not utf-8 text"):
+        read(Source(uri=path, encoding="utf-8"), tmp_path)
+    with pytest.raises(ValueError, match="there is no encoding 'cp125'"):
+        Source(uri=path, encoding="cp125")
+    with pytest.raises(UserError, match="'encoding' is for files of text"):
+        read(Source(uri=str(tmp_path / "t.parquet"), encoding="cp1250"), tmp_path)
 
 
 def test_wanted_names_decide_between_delimiters(tmp_path: Path) -> None:
