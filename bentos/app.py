@@ -28,7 +28,7 @@ from millrace.intervals import HIGHEST, LOWEST
 from millrace.lineup import Lineup, Variant
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
-from millrace.requests import MAX_EXPLAINED, SHOWN, InvalidRequest, Question, write
+from millrace.requests import MAX_EXPLAINED, SHOWN, InvalidRequest, Question
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
@@ -224,15 +224,14 @@ class Application:
         lineup = live.lineup
         variant = self._choose(lineup, question, asked)
         try:
-            predictions = variant.predict(question)
+            predictions, answers = variant.answer(question)
         except Exception:
             if variant is lineup.champion:
                 raise
             log.exception("The %s failed and is switched off: %s", variant.role, variant.identity)
             self._switch_off(variant)
             variant = lineup.champion
-            predictions = variant.predict(question)
-        answers = write(variant.bundle.fitted, predictions, question.interval)
+            predictions, answers = variant.answer(question)
         if self.records is not None:
             self.records.predicted(variant, question, answers, asked.request, asked.began)
             if self._shadow is not None and lineup.shadow is not None:

@@ -39,6 +39,21 @@ STATUSES = frozenset(HTTPStatus)
 ATTEMPTS = 5
 
 
+class _Process:
+    """This process' number, asked of the system once and not for every number that is counted."""
+
+    number = os.getpid()
+
+    @classmethod
+    def ask(cls) -> None:
+        cls.number = os.getpid()
+
+
+os.register_at_fork(after_in_child=_Process.ask)
+if values.ValueClass is not values.MutexValue:
+    values.ValueClass = values.MultiProcessValue(lambda: _Process.number)  # type: ignore[no-untyped-call]
+
+
 class ServiceMetrics:
     """A process' metrics; it is also the `Watcher` of the process' prediction log.
 
