@@ -96,7 +96,7 @@ def test_counters_add_up_to_the_log(
     told = counted(client, "millrace_rows_total")
     assert {name: told[f'{{variant="{name}"}}'] for name in by_variant} == by_variant
     assert counted(client, "millrace_log_rows_total") == {"": len(table)}
-    assert counted(client, "millrace_requests_total")['{route="/v1/predict",status="200"}'] == REQUESTS
+    assert counted(client, "millrace_request_seconds_count")['{route="/v1/predict",status="200"}'] == REQUESTS
     assert set(counted(client, "millrace_log_lost_total").values()) == {0.0}
 
 
@@ -131,7 +131,8 @@ def test_unknown_paths_are_one_series(client: httpx.Client) -> None:
     for number in range(50):
         client.get(f"/nothing/{number}")
     routes = {
-        re.search(r'route="([^"]*)"', labels)[1] for labels in counted(client, "millrace_requests_total")
+        re.search(r'route="([^"]*)"', labels)[1]
+        for labels in counted(client, "millrace_request_seconds_count")
     }  # type: ignore[index]
     assert not [route for route in routes if "nothing" in route]
     assert "other" in routes
