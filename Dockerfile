@@ -1,7 +1,7 @@
 # The pipelines' runner image: what `run.py` needs, not root, state in a volume.
 #   docker build -t millrace-runner .
 #   docker run -v millrace-state:/millrace/.millrace millrace-runner --pipeline training
-ARG PYTHON=python:3.11.13-slim-bookworm
+ARG PYTHON=python:3.11.13-slim-bookworm@sha256:86adf8dbadc3d6e82ee5dd2c74bec2e1c2467cdad47886280501df722372d2e1
 
 FROM ${PYTHON} AS build
 WORKDIR /millrace

@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROBLEM ?= housing_sample
 PORT ?= 3000
+BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
 STATE = eval "$$($(RUN) -m stacks.environment)"
@@ -31,6 +32,10 @@ torch: .venv/.torch ## install PyTorch, for the candidate `network`
 serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT
 	@$(STATE) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
 
+.PHONY: image
+image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
+	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
+
 .PHONY: dashboard
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
 	@$(STATE) && exec $(RUN) -m stacks.dashboard
@@ -40,9 +45,30 @@ mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versio
 	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
+.PHONY: staging
+staging: .venv/.run ## the servers of the stack `staging` on 127.0.0.1, with what they kept (docs/staging.md)
+	@bash deploy/system-packages.sh postgresql mariadb ceph prometheus
+	@$(RUN) -m deploy.staging start
+
+.PHONY: staging-stop
+staging-stop: .venv/.run ## stop them; their data stays
+	@$(RUN) -m deploy.staging stop
+
+.PHONY: staging-status
+staging-status: .venv/.run ## what each of them does
+	@$(RUN) -m deploy.staging status
+
+.PHONY: staging-env
+staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
+	@$(RUN) -m deploy.staging env
+
 .PHONY: data-version
 data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
 	@$(RUN) -m examples.data_version
+
+.PHONY: stacks
+stacks: .venv/.run ## the stacks of configs/stacks/: their components, and whether each is ready
+	@$(RUN) -m stacks.overview
 
 .PHONY: env
 env: .venv/.run ## print the variables for using zenml, mlflow and bentoml by hand: eval "$$(make env)"
@@ -91,7 +117,8 @@ lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into req
 	done
 
 .PHONY: clean
-clean: ## delete everything that runs have left: models, runs, caches
+clean: ## delete everything that runs have left: models, runs, caches, and staging with its data
+	@test ! -d .millrace/staging || MILLRACE_HOME= $(RUN) -m deploy.staging stop
 	rm -rf .millrace
 
 .venv/.uv: requirements/bootstrap.txt
@@ -109,7 +136,8 @@ clean: ## delete everything that runs have left: models, runs, caches
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium
+	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
+		mmdebstrap buildah podman runc
 	@touch $@
 
 # By pip and not by uv: pip takes the build that the machine's own configuration of it points to.

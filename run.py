@@ -7,10 +7,13 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.errors import UserError, unknown
 from stacks import environment
+
+if TYPE_CHECKING:
+    from stacks.stack_files import Stack
 
 ROOT = Path(__file__).parent
 CONFIGS = ROOT / "configs"
@@ -39,16 +42,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, started: float) -> None:
+    if arguments.check:
+        _check(arguments.stack)
+        return
+    if not arguments.pipeline:
+        raise UserError(f"Say what to run: --pipeline with one of {', '.join(PIPELINES)}; or --check.")
     if arguments.pipeline not in PIPELINES:
         raise unknown("pipeline", arguments.pipeline, PIPELINES)
     # Everything cheap that can be wrong is checked before anything slow is imported.
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
-    from stacks.stack_files import load_stack_file
-
     start = PIPELINES[arguments.pipeline](arguments)
-    stack = load_stack_file(arguments.stack, CONFIGS / "stacks")
+    stack = _stack(arguments.stack)
+    from stacks.checks import require_health
     from stacks.start import open_stack
+
+    require_health(stack)
 
     lines, dead = open_stack(stack)
     for name in dead:
@@ -59,8 +68,34 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         use_cache=not arguments.no_cache,
         summary=arguments.summary,
         started=started,
+        stack=stack,
         lines=lines,
     )
+
+
+def _stack(name: str) -> "Stack":
+    """The stack of a file, with this process pointed to its ZenML server if it has one."""
+    from stacks.stack_files import load_stack_file
+
+    stack = load_stack_file(name, CONFIGS / "stacks")
+    if stack.server:
+        environment.use_server(stack.name, stack.server.url, stack.server.api_key)
+    return stack
+
+
+def _check(name: str) -> None:
+    """Print a table of a stack's health.
+
+    Raises:
+        UserError: something is at fault.
+    """
+    from stacks.checks import check_stack, table
+
+    checks = check_stack(_stack(name))
+    print(table(checks))
+    faults = sum(bool(check.remedy) for check in checks)
+    if faults:
+        raise UserError(f"The stack '{name}' is not ready: {faults} of its parts are at fault.")
 
 
 def _training(arguments: argparse.Namespace) -> Start:
@@ -121,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Take a table to a monitored prediction service.",
         epilog="Problems: configs/problems/. Stacks: configs/stacks/. Start with: make train",
     )
-    parser.add_argument("--pipeline", required=True, help=f"one of: {', '.join(PIPELINES)}")
+    parser.add_argument("--pipeline", help=f"one of: {', '.join(PIPELINES)}")
     parser.add_argument(
         "--problem",
         help=f"a name in configs/problems/ ({DEFAULT_PROBLEM}); for profiling, of the file to write there",
@@ -133,6 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--target", metavar="COLUMN", help="for profiling: the column to predict")
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
+    parser.add_argument(
+        "--check", action="store_true", help="only look whether the stack is ready; run nothing"
+    )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a run configuration (configs/PIPELINE.yaml)"
     )

@@ -1,29 +1,62 @@
 #!/usr/bin/env bash
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
-# the tests of databases start, `chromium`, the browser that the tests of the page open, and `wrk`, which benchmarks
-# ask a service with.
+# the tests of databases start, `chromium`, the browser that the tests of the page open, the other servers of
+# `make staging`: `mariadb`, `ceph`, `prometheus`; `docker-compose`, which reads deploy/compose in tests; `mmdebstrap`,
+# `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; and `wrk`,
+# which benchmarks ask a service with.
 set -euo pipefail
 
 have() {
     case $1 in
         libgomp1) .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
-        wrk) command -v wrk >/dev/null ;;
+        mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
+        ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
+        prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
+        docker-compose | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }
 
-for package in libgomp1 "$@"; do
-    if have "$package"; then
+# The Debian packages of a name.
+packages() {
+    case $1 in
+        mariadb) echo mariadb-server-core ;;
+        mmdebstrap) echo mmdebstrap debian-archive-keyring ;;
+        ceph) echo ceph-mon ceph-osd radosgw ;;
+        prometheus) echo prometheus prometheus-alertmanager ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# Debian starts a server when it is installed, for all users and, Prometheus, on all addresses. Ours are
+# started by us, so meanwhile nothing is, nor at the next boot.
+install() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    if [[ $* == *prometheus* ]] && command -v systemctl >/dev/null; then
+        systemctl --quiet disable prometheus prometheus-alertmanager || true
+    fi
+}
+
+for name in libgomp1 "$@"; do
+    read -ra wanted <<<"$(packages "$name")"
+    if have "$name"; then
         continue
     elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        echo "Installing $package with apt-get."
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$package" >/dev/null
-    elif [ "$package" = libgomp1 ]; then
+        echo "Installing ${wanted[*]} with apt-get."
+        install "${wanted[@]}"
+    elif [ "$name" = libgomp1 ]; then
         echo "LightGBM needs the OpenMP runtime. Install it first: sudo apt-get install libgomp1" \
             "(Fedora: libgomp; macOS: brew install libomp)." >&2
         exit 2
     else
-        echo "This needs $package: sudo apt-get install $package." >&2
+        echo "This needs ${wanted[*]}: sudo apt-get install --no-install-recommends ${wanted[*]}" >&2
     fi
 done

@@ -4,8 +4,11 @@ The alias `champion` is the truth about what serves; `challenger` is the newest 
 the champion. A version is found again by its bundle digest, so registering twice makes one version.
 """
 
+import hashlib
 import logging
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
@@ -60,15 +63,16 @@ class Registry:
                 return None
             raise
 
-    def register(self, source: str, run_id: str, tags: dict[str, str], description: str) -> Registration:
+    def register(self, model_id: str, run_id: str, tags: dict[str, str], description: str) -> Registration:
         """Add a version for a logged model; its tags, the digest among them, are set in the same call."""
         try:
             self.client.create_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # A server wants the model's id beside its URI.
         version = self.client.create_model_version(
-            self.name, source, run_id, tags=tags, description=description
+            self.name, f"models:/{model_id}", run_id, tags=tags, description=description, model_id=model_id
         )
         return _registration(version)
 
@@ -85,11 +89,21 @@ class Registry:
         if challenger is not None and challenger.version == version:
             self.client.delete_registered_model_alias(self.name, CHALLENGER)
 
-    def fetch_bundle(self, version: str) -> Path:
-        """The folder of a version's bundle, downloaded if the registry is not on this machine."""
+    def fetch_bundle(self, version: str, cache: Path) -> Path:
+        """The folder of a version's bundle; from a server it is downloaded once, into the folder `cache`."""
         source = self.client.get_model_version_download_uri(self.name, version)
-        folder = download_artifacts(f"{source}/{BUNDLE_PATH}", tracking_uri=self.tracking_uri)
-        return Path(folder)
+        bundle = f"{source}/{BUNDLE_PATH}"
+        if not self.tracking_uri.startswith("http"):
+            return Path(download_artifacts(bundle, tracking_uri=self.tracking_uri))
+        folder = cache / "bundles" / hashlib.sha256(f"{self.tracking_uri} {bundle}".encode()).hexdigest()
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=folder.parent) as scratch:
+                got = download_artifacts(bundle, dst_path=scratch, tracking_uri=self.tracking_uri)
+                # Moved in whole, unless another process has just done so.
+                with suppress(OSError):
+                    Path(got).rename(folder)
+        return folder
 
 
 def _registration(version: ModelVersion) -> Registration:

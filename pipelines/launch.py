@@ -7,23 +7,37 @@ from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from stacks.dead_runs import this_process
+from stacks.stack_files import Stack
 
 
 def launch(
-    pipeline: Pipeline, options: dict[str, Any], use_cache: bool, experiment: str, **parameters: Any
+    pipeline: Pipeline,
+    options: dict[str, Any],
+    stack: Stack,
+    use_cache: bool,
+    experiment: str,
+    **parameters: Any,
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
+
+    The run's own settings come before those of the stack.
 
     Errors of steps come through as they are: the pipelines fail fast.
     """
     if not use_cache:
         options = {**options, "enable_cache": False}
+    settings = {**stack.settings, **options.get("settings", {})}
+    options = {**stack.run_options(), **options}
+    # Of a run in a cluster, this process is not the one that makes it.
+    here = stack.components["orchestrator"].flavor == "local"
     configured = pipeline.with_options(
-        **options,
-        run_name=f"{experiment}-{{date}}-{{time}}",
-        extra={"process": this_process()},
-        tags=[experiment],
-        settings={"experiment_tracker": {"experiment_name": experiment}},
+        **{
+            **options,
+            "run_name": f"{experiment}-{{date}}-{{time}}",
+            "extra": {"process": this_process()} if here else {},
+            "tags": [experiment],
+            "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
+        }
     )
     run = configured(**parameters)
     return Client().get_pipeline_run(run.id)

@@ -15,6 +15,7 @@ from pipelines.profiling_summary import ProfilingSummary, print_summary
 from pipelines.summary import write_summary
 from stacks.environment import home
 from stacks.progress import StepLines
+from stacks.stack_files import Stack
 from steps.caching import cache_policy
 from steps.profile import draft, ingest_raw, profile
 
@@ -38,6 +39,7 @@ def run(
     use_cache: bool,
     summary: Path | None,
     started: float,
+    stack: Stack,
     lines: StepLines,
 ) -> None:
     """Run the pipeline, write its files, the problem to `path`, and say what was decided.
@@ -49,6 +51,7 @@ def run(
     finished = launch(
         profiling,
         configuration.zenml,
+        stack,
         use_cache,
         f"profiling_{name}",
         name=name,

@@ -15,6 +15,7 @@ from millrace.metrics import Interval
 from millrace.promotion import Criterion
 from millrace.registry import Registration
 from millrace.strict import Strict
+from stacks.stack_files import Stack
 from steps.materializers import TABLE
 from steps.promote import Promotion
 
@@ -108,7 +109,7 @@ def write_summary(summary: Strict, path: Path) -> None:
         raise UserError(f"--summary {path}: cannot be written ({error.strerror}).") from None
 
 
-def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
+def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stack) -> None:
     """Print the closing table."""
     from rich.console import Console
     from rich.table import Table
@@ -164,8 +165,10 @@ def print_summary(summary: Summary, confidence: float, cached: bool) -> None:
 
     where = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     where.add_row("make serve", f"the service, with {summary.bento}" if summary.bento else "needs a champion")
-    where.add_row("make dashboard", "lineage, checks, plots and the model card in ZenML's dashboard")
-    where.add_row("make mlflow", f"runs and versions in MLflow, experiment '{summary.problem}'")
+    dashboard = stack.server.url if stack.server else "make dashboard"
+    where.add_row(dashboard, "lineage, checks, plots and the model card in ZenML's dashboard")
+    mlflow = stack.components["experiment_tracker"].configuration.get("tracking_uri", "make mlflow")
+    where.add_row(mlflow, f"runs and versions in MLflow, experiment '{summary.problem}'")
     console.print("\n[bold]Where to look[/bold]")
     console.print(where)
 

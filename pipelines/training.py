@@ -15,6 +15,7 @@ from pipelines.launch import launch
 from pipelines.summary import print_summary, summarise, write_summary
 from stacks.environment import home
 from stacks.progress import StepLines
+from stacks.stack_files import Stack
 from steps.assess import evaluate, explain
 from steps.bundle import bundle
 from steps.caching import cache_policy
@@ -124,6 +125,7 @@ def run(
     use_cache: bool,
     summary: Path | None,
     started: float,
+    stack: Stack,
     lines: StepLines,
 ) -> None:
     """Run the pipeline and say what came of it.
@@ -137,6 +139,7 @@ def run(
     finished = launch(
         training,
         configuration.zenml,
+        stack,
         use_cache,
         problem.name,
         problem=problem,
@@ -147,4 +150,4 @@ def run(
     outcome = summarise(finished, problem, time.perf_counter() - started)
     if summary is not None:
         write_summary(outcome, summary)
-    print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran)
+    print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran, stack=stack)

@@ -9,6 +9,8 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
+from stacks.tracking import tracking_uri
+
 # As ZenML's filters take a list: JSON.
 OPEN_STATES = '["initializing", "provisioning", "running", "retrying"]'
 
@@ -33,7 +35,7 @@ def mark_dead_runs() -> list[str]:
     client = Client()
     dead = []
     for run in client.list_pipeline_runs(status=f"oneof:{OPEN_STATES}", size=500, hydrate=True).items:
-        if not _is_dead(run.config.extra.get("process")):
+        if not is_dead(run.config.extra.get("process")):
             continue
         for step in client.list_run_steps(pipeline_run_id=run.id, status=f"oneof:{OPEN_STATES}").items:
             failed = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=datetime.now(UTC))
@@ -49,10 +51,8 @@ def mark_dead_runs() -> list[str]:
 def _end_mlflow_runs(names: list[str]) -> None:
     """Mark the MLflow runs of dead ZenML runs, and their children, as killed."""
     from mlflow.tracking import MlflowClient
-    from zenml.client import Client
 
-    tracker: Any = Client().active_stack.experiment_tracker
-    client = MlflowClient(tracker.get_tracking_uri())
+    client = MlflowClient(tracking_uri())
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     running = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
     parents = {run.info.run_id for run in running if run.info.run_name in names}
@@ -61,7 +61,8 @@ def _end_mlflow_runs(names: list[str]) -> None:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _is_dead(process: Any) -> bool:
+def is_dead(process: Any) -> bool:
+    """Whether a process that `this_process` told of was of this host and has ended."""
     import psutil
 
     if not process or process["host"] != socket.gethostname():

@@ -33,6 +33,7 @@ def variables() -> dict[str, str]:
         "ZENML_ENABLE_RICH_TRACEBACK": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MPLBACKEND": "agg",
         # LightGBM's threads wait for one another by spinning: beside another busy process a fit of one
         # second then takes minutes. Read by OpenMP when it is loaded.
@@ -46,6 +47,22 @@ def prepare() -> None:
         os.environ.setdefault(name, value)
     Path(os.environ["ZENML_CONFIG_PATH"]).mkdir(parents=True, exist_ok=True)
     Path(os.environ["BENTOML_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def use_server(stack: str, url: str, api_key: str) -> None:
+    """Let this process, and no other, keep its runs on a ZenML server.
+
+    ZenML writes what it is connected to into its configuration. So a stack on a server has a folder of its
+    own for that, and the user's own active store and stack stay what they are. The key is not written.
+    """
+    folder = home() / "zenml-servers" / stack
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["ZENML_CONFIG_PATH"] = str(folder)
+    # Nor is the configuration of a checkout where `zenml init` was run to be changed.
+    os.environ["ZENML_REPOSITORY_PATH"] = str(folder)
+    os.environ["ZENML_STORE_URL"] = url
+    os.environ["ZENML_STORE_API_KEY"] = api_key
+    os.environ["DISABLE_CREDENTIALS_DISK_CACHING"] = "true"
 
 
 if __name__ == "__main__":

@@ -1,31 +1,166 @@
-"""Stacks as files: configs/stacks/<name>.yaml, registered with ZenML to match."""
+"""Stacks as files: configs/stacks/<name>.yaml, read with the environment's values put in."""
 
 import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import Field, field_validator
 
 from millrace.errors import UserError, unknown
 from millrace.strict import Strict
 from millrace.yaml_files import read_model
+from stacks.environment import home
 
-OWNER = {"made_by": "millrace"}
+# Keys whose values are secrets, as ZenML's flavors and the clients behind them name them.
+SECRET = re.compile(r"(^|_)(key|secret|token|username|password)$", re.IGNORECASE)
+# The name of a secret, not one itself.
+NAMES_A_SECRET = "authentication_secret"
+VARIABLE = re.compile(r"\$\{\w+\}")
+ZENML_SECRET = re.compile(r"\{\{\s*([^\s.]+)\.(\S+)\s*\}\}")
+CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 class Component(Strict):
-    """One stack component: its flavor and the flavor's own configuration."""
+    """One stack component: its flavor, the flavor's own configuration, and what that needs installed."""
 
     flavor: str
-    configuration: dict[str, Any] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict, repr=False)
+    requires: tuple[str, ...] = ()
+
+    @field_validator("configuration")
+    @classmethod
+    def _secrets_by_reference(cls, configuration: dict[str, Any]) -> dict[str, Any]:
+        for path, value in _texts(configuration):
+            if CREDENTIALS_IN_URL.search(value):
+                raise ValueError(f"'{path}' has a password in its URL; give it a key of its own")
+            if not is_secret(path.rpartition(".")[2]):
+                continue
+            if "." in path:
+                raise ValueError(
+                    f"'{path}' is a secret; ZenML keeps those at the top level of a configuration"
+                )
+            _refuse_literal(path, value)
+        return configuration
+
+    @field_validator("requires")
+    @classmethod
+    def _requirements(cls, requires: tuple[str, ...]) -> tuple[str, ...]:
+        for text in requires:
+            try:
+                Requirement(text)
+            except InvalidRequirement:
+                raise ValueError(f"'{text}' is not a requirement such as s3fs>=2025.3") from None
+        return requires
+
+
+class Orchestrator(Component):
+    """Where the steps run."""
+
+    flavor: Literal["local", "kubernetes"]
+
+
+class ArtifactStore(Component):
+    """Where artifacts are kept."""
+
+    flavor: Literal["local", "s3", "gcp"]
+
+
+class ExperimentTracker(Component):
+    """Where MLflow's runs and models are kept."""
+
+    flavor: Literal["mlflow"]
+
+
+class ContainerRegistry(Component):
+    """Where the images of steps are kept."""
+
+    flavor: Literal["default", "aws", "gcp", "azure", "dockerhub", "github"]
+
+
+class ImageBuilder(Component):
+    """What builds the images of steps."""
+
+    flavor: Literal["local"]
+
+
+class Components(Strict):
+    """The components of a stack, by ZenML's names of their types."""
+
+    orchestrator: Orchestrator
+    artifact_store: ArtifactStore
+    experiment_tracker: ExperimentTracker
+    container_registry: ContainerRegistry | None = None
+    image_builder: ImageBuilder | None = None
+
+    def items(self) -> Iterator[tuple[str, Component]]:
+        """The components that there are, by type."""
+        for kind in type(self).model_fields:
+            component = getattr(self, kind)
+            if component is not None:
+                yield kind, component
+
+
+class Server(Strict):
+    """The ZenML server that keeps runs and lineage."""
+
+    url: str
+    api_key: str = Field(repr=False)
+
+    @field_validator("api_key")
+    @classmethod
+    def _by_reference(cls, value: str) -> str:
+        _refuse_literal("api_key", value)
+        return value
+
+
+class Retry(Strict):
+    """How often a failed step is tried again, after how many seconds, and how that grows."""
+
+    max_retries: int = Field(ge=0)
+    delay: int = Field(default=0, ge=0)
+    backoff: int = Field(default=1, ge=1)
 
 
 class StackFile(Strict):
-    """A stack by its components; `${NAME}` in a text value is taken from the environment."""
+    """A stack as its file has it; `${NAME}` in a text stands for a variable of the environment.
+
+    Without `server`, ZenML's store is on this machine. `settings` and `retry` are ZenML's, for every run
+    on the stack.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    server: Server | None = None
+    components: Components
+    settings: dict[str, Any] = Field(default_factory=dict)
+    retry: Retry | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack with the environment's values in place of `${NAME}`, and its file, which names them."""
 
     name: str
+    server: Server | None
     components: dict[str, Component]
+    settings: dict[str, Any]
+    retry: Retry | None
+    file: StackFile = field(repr=False)
+
+    def run_options(self) -> dict[str, Any]:
+        """What the stack says of every run, as ZenML's pipelines take it."""
+        return {"retry": self.retry.model_dump()} if self.retry else {}
+
+    def references(self, *path: str) -> str:
+        """How the file writes the value at a path, for who is to correct it: "${NAME}"."""
+        value: Any = self.file.model_dump()
+        for part in path:
+            value = value[part]
+        return str(value)
 
 
 def stack_names(folder: Path) -> list[str]:
@@ -33,97 +168,102 @@ def stack_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load_stack_file(name: str, folder: Path) -> StackFile:
+def load_stack_file(name: str, folder: Path) -> Stack:
     """Read `<folder>/<name>.yaml` and fill in the environment.
 
+    A variable that is not set is looked up in `<home>/<name>/environment`, lines of NAME=value.
+
     Raises:
-        UserError: no such stack, a faulty file, or a variable that is not set.
+        UserError: no such stack, a faulty file, or variables that are not set.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise unknown("stack", name, stack_names(folder))
-    stack = read_model(path, StackFile)
+    file = read_model(path, StackFile)
+    if file.name != name:
+        raise UserError(f"{path}: the stack in it is named '{file.name}'; name it as the file.")
+    own = home() / name / "environment"
+    values = {**_read_environment(own), **os.environ}
+    missing: set[str] = set()
+
+    def filled(data: Any, where: str) -> Any:
+        return _fill(data, where, values, missing)
+
     components = {
         kind: component.model_copy(
-            update={
-                "configuration": {
-                    key: _fill(value, f"{path}, {kind}.{key}")
-                    for key, value in component.configuration.items()
-                }
-            }
+            update={"configuration": filled(component.configuration, f"{path}, components.{kind}")}
         )
-        for kind, component in stack.components.items()
+        for kind, component in file.components.items()
     }
-    return stack.model_copy(update={"components": components})
+    server = file.server and Server.model_construct(**filled(file.server.model_dump(), f"{path}, server"))
+    settings = filled(file.settings, f"{path}, settings")
+    if missing:
+        raise UserError(
+            f"{path}: these variables are set neither in the environment nor in {own}: "
+            f"{', '.join(sorted(missing))}."
+        )
+    return Stack(name, server, components, settings, file.retry, file)
 
 
-def register_stack(stack: StackFile) -> str:
-    """Make ZenML's stack of this name match the file and return its id.
+def is_secret(key: str) -> bool:
+    """Whether a key of a component's configuration holds a secret."""
+    return bool(SECRET.search(key)) and key != NAMES_A_SECRET
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value refers to a key of a ZenML secret."""
+    return isinstance(value, str) and bool(ZENML_SECRET.fullmatch(value))
+
+
+def _refuse_literal(key: str, value: str) -> None:
+    if not VARIABLE.fullmatch(value) and not is_reference(value):
+        raise ValueError(
+            f"'{key}' is a secret in clear text; write ${{NAME}} and set that variable, or "
+            "{{secret.key}} for one that ZenML keeps"
+        )
+
+
+def _texts(data: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text and number in nested data, by the path of its keys."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _texts(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(data, list):
+        for value in data:
+            yield from _texts(value, path)
+    elif data is not None and not isinstance(data, bool):
+        yield path, str(data)
+
+
+def _fill(data: Any, where: str, values: Mapping[str, str], missing: set[str]) -> Any:
+    """Nested data with `${NAME}` replaced in its texts; unknown names are added to `missing`."""
+    if isinstance(data, dict):
+        return {key: _fill(value, f"{where}.{key}", values, missing) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_fill(value, where, values, missing) for value in data]
+    if not isinstance(data, str):
+        return data
+    template = Template(data)
+    if not template.is_valid():
+        raise UserError(f"{where}: '{data}' has a $ that names no variable; write $$ for a plain $.")
+    unset = [name for name in template.get_identifiers() if not values.get(name)]
+    missing.update(unset)
+    text = data if unset else template.substitute(values)
+    if CREDENTIALS_IN_URL.search(text):
+        raise UserError(f"{where}: the URL has a password in it; give it a key of its own.")
+    return text
+
+
+def _read_environment(path: Path) -> dict[str, str]:
+    """The lines NAME=value of a file, if there is one.
 
     Raises:
-        UserError: a stack or component of this name exists that Millrace did not make.
+        UserError: others than its owner may read it.
     """
-    from zenml.client import Client
-    from zenml.enums import StackComponentType
-
-    client = Client()
-    components = {
-        StackComponentType(kind): _register_component(stack.name, kind, component)
-        for kind, component in stack.components.items()
-    }
-    found = client.list_stacks(name=stack.name, hydrate=True).items
-    if not found:
-        return str(client.create_stack(stack.name, components, labels=OWNER).id)
-    existing = found[0]
-    _refuse_foreign(existing, f"stack '{stack.name}'")
-    registered = {kind: members[0].id for kind, members in existing.components.items()}
-    if registered != components:
-        client.update_stack(existing.id, component_updates=components)
-    return str(existing.id)
-
-
-def _register_component(stack: str, kind: str, component: Component) -> Any:
-    from zenml.client import Client
-    from zenml.enums import StackComponentType
-
-    client = Client()
-    name, component_type = f"millrace-{stack}", StackComponentType(kind)
-    found = client.list_stack_components(name=name, type=component_type, hydrate=True).items
-    if not found:
-        made = client.create_stack_component(
-            name, component.flavor, component_type, component.configuration, labels=OWNER
-        )
-        return made.id
-    existing = found[0]
-    _refuse_foreign(existing, f"{kind} '{name}'")
-    if existing.flavor_name != component.flavor:
-        raise UserError(
-            f"The {kind} of stack '{stack}' is registered with flavor '{existing.flavor_name}', the file "
-            f"says '{component.flavor}'. Delete it first: zenml {kind.replace('_', '-')} delete {name}."
-        )
-    current = {key: value for key, value in existing.configuration.items() if key in component.configuration}
-    if current != component.configuration:
-        client.update_stack_component(existing.id, component_type, configuration=component.configuration)
-    return existing.id
-
-
-def _refuse_foreign(existing: Any, what: str) -> None:
-    if (existing.labels or {}).get("made_by") != OWNER["made_by"]:
-        raise UserError(
-            f"ZenML already has a {what} that Millrace did not make. Rename that one, or name the stack "
-            "in the file otherwise."
-        )
-
-
-def _fill(value: Any, where: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return Template(value).substitute(os.environ)
-    except KeyError as error:
-        name = error.args[0]
-        raise UserError(f"{where}: the environment variable {name} is not set.") from None
-    except ValueError:
-        raise UserError(
-            f"{where}: '{value}' has a $ that names no variable; write $$ for a plain $."
-        ) from None
+    if not path.is_file():
+        return {}
+    if path.stat().st_mode & 0o077:
+        raise UserError(f"{path}: holds secrets and others may read it; run: chmod 600 {path}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
+    return {name.strip(): value.strip() for name, _, value in pairs}

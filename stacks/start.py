@@ -10,15 +10,16 @@ from filelock import FileLock
 from stacks import environment, quickstart
 from stacks.dead_runs import mark_dead_runs
 from stacks.progress import StepLines, show_steps
-from stacks.stack_files import StackFile, register_stack
+from stacks.registration import register_stack
+from stacks.stack_files import Stack
 
 
-def open_stack(stack: StackFile) -> tuple[StepLines, list[str]]:
+def open_stack(stack: Stack) -> tuple[StepLines, list[str]]:
     """Make `stack` this process' active stack; return the progress lines and runs found dead.
 
-    The user's own active stack stays what it is: only an environment variable of this process says
-    otherwise. The lock is for first starts: two processes that create the store at once fail with
-    "database has never been migrated".
+    What was changed to make ZenML's stack match the file is told on standard error. The user's own active
+    stack stays what it is: only an environment variable of this process says otherwise. The lock is for
+    first starts: two processes that create the store at once fail with "database has never been migrated".
     """
     quickstart.apply()
     folder = Path(os.environ["ZENML_CONFIG_PATH"])
@@ -28,11 +29,15 @@ def open_stack(stack: StackFile) -> tuple[StepLines, list[str]]:
         from zenml.utils import source_utils
 
         lines = show_steps()
-        if not any(folder.rglob("zenml.db")):
+        first = stack.server is None and not any(folder.rglob("zenml.db"))
+        if first:
             print("First start: setting up the local ZenML store, about ten seconds.", file=sys.stderr)
         source_utils.set_custom_source_root(str(environment.ROOT))
         _ = Client().zen_store
-        os.environ["ZENML_ACTIVE_STACK_ID"] = register_stack(stack)
+        os.environ["ZENML_ACTIVE_STACK_ID"], changes = register_stack(stack)
+        if not first:
+            for change in changes:
+                print(f"  {stack.name}: {change}", file=sys.stderr)
         return lines, mark_dead_runs()
 
 

@@ -22,9 +22,10 @@ from millrace.promotion import (
 from millrace.registry import CHAMPION, Registration, Registry
 from millrace.settings import TrainingSettings
 from millrace.strict import Strict
+from stacks.environment import home
+from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.model_control_plane import agree_with_registry
-from steps.register import tracking_uri
 from steps.scores import from_table
 
 
@@ -52,7 +53,7 @@ def promote(
     registry = Registry(problem.name, tracking_uri())
     limits = settings.promotion
     rule = Rule(settings.bootstrap, settings.confidence, settings.seed)
-    with registry_lock(problem.name):
+    with registry_lock(problem.name) as confirm:
         champion = registry.with_alias(CHAMPION)
         if champion is not None and champion.version == registration.version:
             verdict = Verdict(
@@ -61,7 +62,9 @@ def promote(
         else:
             scores = from_table(holdout_scores, problem)
             bundles = [
-                load_bundle(registry.fetch_bundle(each.version)) for each in (registration, champion) if each
+                load_bundle(registry.fetch_bundle(each.version, home() / "cache"))
+                for each in (registration, champion)
+                if each
             ]
             if champion is None:
                 verdict = against_baseline(problem, scores, rule)
@@ -72,6 +75,7 @@ def promote(
             if verdict.criteria:
                 verdict = weigh(verdict, within_limits(limits, *measure(bundles, holdout_rows)))
         if verdict.promote:
+            confirm()
             registry.promote(registration.version)
         agree_with_registry(registry)
         promotion = Promotion(

@@ -1,6 +1,7 @@
 """The bundle as a version in MLflow's registry, with the run that explains it."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 from zenml import get_step_context, step
-from zenml.client import Client
 
 from millrace.bundle import CARD, CARD_MARKDOWN, PROVENANCE, Bundle
 from millrace.card import head, shown
@@ -16,8 +16,10 @@ from millrace.contract import Problem
 from millrace.evaluation import Evaluation
 from millrace.leaderboard import Leaderboard
 from millrace.registry import DIGEST_TAG, Registration, Registry
+from millrace.selection import CandidateResult
 from millrace.settings import TrainingSettings
 from millrace.tuning import TuningResult
+from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.materializers import Plots
 from steps.model_control_plane import link_version
@@ -47,21 +49,14 @@ def register(
         if found is None:
             plots = {**evaluation_plots, **explanation_plots, **leaderboard_plot}
             run_id = _log_run(settings, leaderboard, evaluation, plots, tunings)
-            source = _log_model(bundle, training_rows)
+            model_id = _log_model(bundle, training_rows)
             mlflow.log_text(shown(bundle.folder, CARD), CARD)
             description = head(shown(bundle.folder, CARD_MARKDOWN))
-            found = registry.register(source, run_id, _tags(bundle), description)
+            found = registry.register(model_id, run_id, _tags(bundle), description)
         registry.mark_challenger(found.version)
         bundle_artifact = get_step_context().inputs["bundle"][0].id
         link_version(problem.name, found.version, found.digest, bundle_artifact)
     return found
-
-
-def tracking_uri() -> str:
-    """Where the active stack's MLflow is."""
-    tracker: Any = Client().active_stack.experiment_tracker
-    uri: str = tracker.get_tracking_uri()
-    return uri
 
 
 def _log_run(
@@ -80,16 +75,14 @@ def _log_run(
     mlflow.log_metrics(metrics)
     children = {}
     for result in leaderboard.results:
-        with mlflow.start_run(run_name=result.candidate, nested=True) as child:
-            children[result.candidate] = child.info.run_id
-            if result.weights:
-                mlflow.log_params({f"weight_{name}": weight for name, weight in result.weights.items()})
-            else:
-                mlflow.log_params(settings.candidates[result.candidate].model_dump())
-            summary = {f"cv_{result.metric_name}": result.metric, f"cv_{result.metric_name}_std": result.std}
-            mlflow.log_metrics({**summary, "seconds": result.seconds})
-            for number, fold in enumerate(result.folds):
-                mlflow.log_metrics({f"fold_{name}": value for name, value in fold.items()}, step=number)
+        params: dict[str, Any] = {f"weight_{name}": weight for name, weight in result.weights.items()}
+        children[result.candidate] = _log_child(
+            active.info.experiment_id,
+            active.info.run_id,
+            result.candidate,
+            params or settings.candidates[result.candidate].model_dump(),
+            _cross_validation(result),
+        )
     for tuning in tunings:
         _log_trials(tuning, active.info.experiment_id, children[tuning.candidate])
     with _png_files(plots) as folder:
@@ -97,30 +90,76 @@ def _log_run(
     return active.info.run_id
 
 
+def _cross_validation(result: CandidateResult) -> list[tuple[str, float, int]]:
+    """A candidate's metrics: name, value and, of a fold, its number."""
+    summary = {
+        f"cv_{result.metric_name}": result.metric,
+        f"cv_{result.metric_name}_std": result.std,
+        "seconds": result.seconds,
+    }
+    folds = [
+        (f"fold_{name}", value, number)
+        for number, fold in enumerate(result.folds)
+        for name, value in fold.items()
+    ]
+    return [*((name, value, 0) for name, value in summary.items()), *folds]
+
+
 def _log_trials(tuning: TuningResult, experiment: str, parent: str) -> None:
-    """A child run a trial below its candidate's, in one batch: call by call, hundreds would take minutes."""
+    """A child run a trial below its candidate's."""
+    ended = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+    for trial in tuning.trials:
+        metrics = [(f"fold_{tuning.metric_name}", score, step) for step, score in enumerate(trial.scores)]
+        if trial.state == "complete":
+            metrics.append((f"tuning_{tuning.metric_name}", trial.metric, 0))
+        if trial.seconds is not None:
+            metrics.append(("seconds", trial.seconds, 0))
+        _log_child(
+            experiment,
+            parent,
+            f"{tuning.candidate}_trial_{trial.number}",
+            trial.parameters,
+            metrics,
+            tags={"study": tuning.study, "state": trial.state},
+            status=ended[trial.state],
+            began=trial.started,
+            seconds=trial.seconds or 0,
+        )
+
+
+def _log_child(
+    experiment: str,
+    parent: str,
+    name: str,
+    params: dict[str, Any],
+    metrics: list[tuple[str, float, int]],
+    *,
+    tags: dict[str, str] | None = None,
+    status: str = "FINISHED",
+    began: float | None = None,
+    seconds: float = 0,
+) -> str:
+    """A finished run below another one, in four requests: value by value, many would take minutes.
+
+    `began` is in seconds since 1970, now if not given. Returns the run's id.
+    """
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client = MlflowClient()
-    ended = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-    for trial in tuning.trials:
-        began = int(trial.started * 1000)
-        end = began + int((trial.seconds or 0) * 1000)
-        tags = {MLFLOW_PARENT_RUN_ID: parent, "study": tuning.study, "state": trial.state}
-        name = f"{tuning.candidate}_trial_{trial.number}"
-        run = client.create_run(experiment, began, tags, name).info.run_id
-        metrics = [
-            Metric(f"fold_{tuning.metric_name}", score, end, step) for step, score in enumerate(trial.scores)
-        ]
-        if trial.state == "complete":
-            metrics.append(Metric(f"tuning_{tuning.metric_name}", trial.metric, end, 0))
-        if trial.seconds is not None:
-            metrics.append(Metric("seconds", trial.seconds, end, 0))
-        params = [Param(key, str(value)) for key, value in trial.parameters.items()]
-        client.log_batch(run, metrics, params)
-        client.set_terminated(run, ended[trial.state], end)
+    start = int((time.time() if began is None else began) * 1000)
+    end = start + int(seconds * 1000)
+    run: str = client.create_run(
+        experiment, start, {MLFLOW_PARENT_RUN_ID: parent, **(tags or {})}, name
+    ).info.run_id
+    client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()])
+    # MLflow takes a thousand at once.
+    for first in range(0, len(metrics), 1000):
+        batch = metrics[first : first + 1000]
+        client.log_batch(run, [Metric(key, value, end, step) for key, value, step in batch])
+    client.set_terminated(run, status, end)
+    return run
 
 
 @contextmanager
@@ -134,7 +173,7 @@ def _png_files(plots: dict[str, bytes]) -> Iterator[Path]:
 
 
 def _log_model(bundle: Bundle, training_rows: pd.DataFrame) -> str:
-    """Log the bundle's folder as a pyfunc model and return its URI.
+    """Log the bundle's folder as a pyfunc model and return its id.
 
     With requirements and signature given, MLflow infers nothing, which would take it ten seconds.
     """
@@ -158,8 +197,8 @@ def _log_model(bundle: Bundle, training_rows: pd.DataFrame) -> str:
             input_example=input_example(training_rows, bundle.problem),
             pip_requirements=_requirements(),
         )
-    uri: str = logged.model_uri
-    return uri
+    model_id: str = logged.model_id
+    return model_id
 
 
 def _requirements() -> list[str]:

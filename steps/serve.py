@@ -5,8 +5,9 @@ from typing import Annotated
 from zenml import step
 
 from millrace.registry import Registry
+from stacks.environment import home
+from stacks.tracking import tracking_uri
 from steps.promote import Promotion
-from steps.register import tracking_uri
 
 
 # Never cached: it is quick when the Bento is there, and the store may have been emptied.
@@ -19,5 +20,5 @@ def build_bento(promotion: Promotion) -> Annotated[str, "bento"]:
     champion = promotion.champion
     if champion is None:
         return ""
-    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version)
+    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version, home() / "cache")
     return build(store_model(folder, champion.name, champion.digest, champion.version))

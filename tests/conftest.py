@@ -159,6 +159,10 @@ def opened_copy(of: Path, path: Path) -> Iterator[Home]:
         patch.setenv("MILLRACE_HOME", str(home.path))
         for name, value in environment.variables().items():
             patch.setenv(name, value)
+        # The configuration names the database by its absolute path: that of the home it was copied from.
+        database = home.path / "zenml" / "local_stores" / "default_zen_store" / "zenml.db"
+        assert database.is_file()
+        patch.setenv("ZENML_STORE_URL", f"sqlite:///{database}")
         GlobalConfiguration._reset_instance()
         Client._reset_instance()
         yield home
