@@ -18,17 +18,18 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from bentos.access import Gate, Scope
-from bentos.bodies import JSON, Headers, media_type, need, read_body
+from bentos.bodies import BODY_SECONDS, JSON, BodyReader, Headers, media_type, need
 from bentos.live import Live
 from bentos.records import Records
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed, refusal
 from bentos.routes import make_routes
 from bentos.shadow import Shadow, Task
+from millrace.explanation import most_explained
 from millrace.intervals import HIGHEST, LOWEST
 from millrace.lineup import Lineup, Variant
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
-from millrace.requests import MAX_EXPLAINED, SHOWN, InvalidRequest, Question
+from millrace.requests import SHOWN, InvalidRequest, Question
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
@@ -62,10 +63,21 @@ class Scored(NamedTuple):
 class Application:
     """Answers for a lineup, which may be replaced at any moment: `live` is read once a request."""
 
-    def __init__(self, lineup: Lineup, *, gate: Gate | None = None, origins: Iterable[str] = ()) -> None:
-        """`gate` asks for API keys; pages of `origins` may call from a browser."""
+    def __init__(
+        self,
+        lineup: Lineup,
+        *,
+        gate: Gate | None = None,
+        origins: Iterable[str] = (),
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """`gate` asks for API keys; pages of `origins` may call from a browser.
+
+        A body has to come within `body_seconds`.
+        """
         self.live = Live.of(lineup)
         self.gate = gate
+        self.bodies = BodyReader(body_seconds)
         self.records: Records | None = None
         self._shadow: Shadow | None = None
         self._origins = {origin.encode() for origin in origins}
@@ -121,7 +133,7 @@ class Application:
             self.admit(headers, "predict")
             media = media_type(headers)
             need(media, (JSON, *MEDIA_TYPES))
-            body = await read_body(headers, receive)
+            body = await self.bodies.read(headers, receive)
             asked = Asked(body, media, headers, scope["query_string"], request, began)
             kind = JSON
             if media != JSON:
@@ -153,7 +165,8 @@ class Application:
         refused = refusal(error)
         if self.records is not None:
             self.records.metrics.refused(refused.kind)
-        return refused
+        # Whoever holds it must not hold the frames that it went through, and the body in them.
+        return refused.with_traceback(None)
 
     def answer(self, asked: Asked) -> bytes:
         """The answer to a JSON request, as JSON.
@@ -195,13 +208,10 @@ class Application:
         """
         live = self.live
         champion, question = live.lineup.champion, live.reader.read(body)
-        rows = len(question.rows)
-        if rows > MAX_EXPLAINED:
-            raise InvalidRequest(f"At most {MAX_EXPLAINED} rows are explained at once, not {rows:,}.", "rows")
+        rows, most = len(question.rows), most_explained(champion.bundle.fitted.model)
+        if rows > most:
+            raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows:,}.", "rows")
         found = champion.scorer.explain(question.matrix)
-        if len(found.values) < rows:
-            most = len(found.values)
-            raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows}.", "rows")
         explanations = [found.for_row(row).model_dump() for row in range(rows)]
         return msgspec.json.encode({"explanations": explanations, "model": live.identities["champion"]})
 

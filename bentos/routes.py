@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bentos.bodies import JSON, media_type, need, read_body
+from bentos.bodies import JSON, media_type, need
 from bentos.live import Document
 from bentos.pages import PAGES, File, page_files
 from bentos.refusals import MEDIA_TYPE, Refused, not_allowed
@@ -49,14 +49,14 @@ def make_routes(service: "Application") -> Starlette:
         headers = dict(request.scope["headers"])
         service.admit(headers, "predict")
         need(media_type(headers), (JSON,))
-        body = await read_body(headers, request.receive)
+        body = await service.bodies.read(headers, request.receive)
         return Response(await run_in_threadpool(service.explain, body), media_type=JSON)
 
     async def feedback(request: Request) -> Response:
         headers = dict(request.scope["headers"])
         service.admit(headers, "feedback")
         need(media_type(headers), (JSON,))
-        body = await read_body(headers, request.receive)
+        body = await service.bodies.read(headers, request.receive)
         return Response(await run_in_threadpool(service.learn_outcomes, body), 202, media_type=JSON)
 
     async def metrics(request: Request) -> Response:

@@ -46,7 +46,7 @@ def _open(tag: str, settings: ServiceSettings) -> Application:
     challenger, shadow = beside("challenger", settings.challenger), beside("shadow", settings.shadow)
     lineup = Lineup(champion, challenger, settings.challenger_share, shadow)
     gate = Gate.read(settings.api_keys, settings.workers) if settings.api_keys else None
-    return Application(lineup, gate=gate, origins=settings.origins)
+    return Application(lineup, gate=gate, origins=settings.origins, body_seconds=settings.body_seconds)
 
 
 tag = bentoml.use_arguments(Arguments).model

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from bentos.bodies import BODY_SECONDS
 from millrace.errors import UserError, nearest
 from millrace.prediction_log import LogSettings
 from millrace.prediction_log.settings import SQLITE, WhenFull
@@ -31,6 +32,7 @@ class ServiceSettings(Strict):
     log_flush_seconds: float = Field(0.5, gt=0, le=60, description="how often rows are written")
     log_queue_rows: int = Field(50_000, ge=10_000, description="rows that may wait in a worker's memory")
     log_when_full: WhenFull = Field("drop_newest", description="which rows are lost when more would wait")
+    body_seconds: float = Field(BODY_SECONDS, gt=0, le=3600, description="within which a body has to come")
     api_keys: Path | None = Field(
         None, description="a YAML file of hashed keys; unset, nobody is asked for one"
     )

@@ -164,16 +164,19 @@ def verify(folder: Path) -> str:
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder}: is not a bundle, it has no {MANIFEST}.")
     try:
-        manifest = Manifest.model_validate(read_json(folder / MANIFEST))
+        about = read_json(folder / MANIFEST)
+        # Another format's manifest may have other members.
+        made_for = about.get("format") if isinstance(about, dict) else None
+        if isinstance(made_for, int) and made_for != FORMAT:
+            raise UserError(
+                f"{folder}: bundle format {made_for} is not {FORMAT}, another Millrace made it; "
+                "train the model again, in a new MILLRACE_HOME."
+            )
+        manifest = Manifest.model_validate(about)
         if (folder / MANIFEST).read_bytes() != _canonical(manifest):
             raise ValueError("not as `seal` writes it")
     except ValueError:
         raise UserError(f"{folder / MANIFEST}: is not a bundle's manifest; fetch the bundle again.") from None
-    if manifest.format != FORMAT:
-        raise UserError(
-            f"{folder}: bundle format {manifest.format} is not {FORMAT}, another Millrace made it; "
-            "train the model again, in a new MILLRACE_HOME."
-        )
     expected = {**manifest.files, PROVENANCE: manifest.provenance}
     found = set(_listing(folder)) - {MANIFEST}
     for path in sorted(found ^ set(expected)):
@@ -191,10 +194,19 @@ def load_bundle(folder: Path) -> Bundle:
     """Verify a bundle and load its model.
 
     Raises:
-        UserError: the bundle is damaged.
+        UserError: the bundle is damaged, or not one that this Millrace can load.
     """
     digest = verify(folder)
-    return Bundle(folder=folder, digest=digest, fitted=FittedModel.load(folder))
+    try:
+        fitted = FittedModel.load(folder)
+    except Exception as error:
+        # Sealed it was like this: by other code, or for other libraries.
+        why = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        raise UserError(
+            f"{folder}: the bundle is whole and cannot be loaded ({why}); another Millrace made it; "
+            "train the model again."
+        ) from error
+    return Bundle(folder=folder, digest=digest, fitted=fitted)
 
 
 def copy_bundle(source: Path, target: Path) -> str:

@@ -30,7 +30,9 @@ from millrace.transforms import Matrix
 if TYPE_CHECKING:
     import shap
 
-# How many rows are explained at most where one takes a tenth of a second and more.
+# How many rows a service explains at once at most.
+MAX_EXPLAINED = 100
+# The same, and for reports, where one row takes a tenth of a second and more.
 FOREST_ROWS, SAMPLED_ROWS = 50, 30
 # Kinds that do not answer in log-odds, or whose parts do not.
 PROBABILITIES = {RandomForestModel.kind, BlendModel.kind, NeighbourNetworkModel.kind}
@@ -121,6 +123,11 @@ def explain(fitted: FittedModel, matrix: Matrix, threads: int = 0) -> Contributi
     matrix = matrix[: _most_rows(fitted.model)]
     values, base = _contributions(fitted.model, matrix, threads)
     return Contributions(values, base, matrix, fitted.state.names, _outputs(fitted.problem), scale(fitted))
+
+
+def most_explained(model: Model) -> int:
+    """How many rows a service explains at once with this model."""
+    return min(MAX_EXPLAINED, _most_rows(model) or MAX_EXPLAINED)
 
 
 def scale(fitted: FittedModel) -> str:

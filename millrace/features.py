@@ -99,6 +99,15 @@ class FeatureState(Strict):
             sources += [position] * (len(column.categories) + column.gaps)
         return sources
 
+    @property
+    def made_from(self) -> dict[str, tuple[str, ...]]:
+        """For each column that transforms made, those of the contract whose values it depends on."""
+        found: dict[str, tuple[str, ...]] = {}
+        for fitted in self.transforms:
+            read = [source for name in fitted.declared.own for source in found.get(name, (name,))]
+            found |= {made.name: tuple(dict.fromkeys(read)) for made in fitted.makes}
+        return found
+
     def transform(self, columns: Columns) -> Matrix:
         """Typed columns (a mapping of names to equally long sequences) as the matrix [rows, columns]."""
         return self.expand(encode_inputs(columns, self.inputs))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from millrace.bundle import REFERENCE, SELFTEST, Bundle
 from millrace.contract import NUMERIC, Column, ColumnType, Problem
+from millrace.features import FeatureState
 from millrace.intervals import HIGHEST, LOWEST
 from millrace.requests import names_rows
 from millrace.strict import Strict
@@ -47,29 +48,41 @@ class Field(Strict):
 
 
 class Form(Strict):
-    """The fields in the contract's order, where targets commonly are, and the levels an interval may have."""
+    """The fields in the contract's order, where targets commonly are, and the levels an interval may have.
+
+    `made_from` names the fields that the model's own features are made from.
+    """
 
     fields: tuple[Field, ...]
     target_common: Span | None
     levels: Span = (LOWEST, HIGHEST)
+    made_from: dict[str, tuple[str, ...]]
 
 
 def read_form(bundle: Bundle) -> Form:
     """The form of a bundle: its examples are the first self-test row, its common values the reference's."""
     rows = bundle.read(SELFTEST)["rows"]
-    return make_form(bundle.problem, rows[0], pd.read_parquet(bundle.folder / REFERENCE))
+    sample = pd.read_parquet(bundle.folder / REFERENCE)
+    return make_form(bundle.problem, rows[0], sample, bundle.fitted.state)
 
 
-def make_form(problem: Problem, row: dict[str, Any], sample: pd.DataFrame) -> Form:
+def make_form(
+    problem: Problem, row: dict[str, Any], sample: pd.DataFrame, state: FeatureState | None = None
+) -> Form:
     """The form of a problem, with a row as a caller would send it and a typed sample of the table.
 
-    Both may lack columns, as bundles keep none but the inputs: what is not known is null.
+    `state` is the model's. Row and sample may lack columns, as bundles keep none but the inputs: what is not
+    known is null.
     """
     fields = tuple(
         _field(problem, name, row.get(name), _common(sample, name, column))
         for name, column in problem.features.items()
     )
-    return Form(fields=fields, target_common=_common(sample, problem.target.name, problem.target))
+    return Form(
+        fields=fields,
+        target_common=_common(sample, problem.target.name, problem.target),
+        made_from=state.made_from if state else {},
+    )
 
 
 def _field(problem: Problem, name: str, example: Any, common: Span | None) -> Field:

@@ -4,9 +4,10 @@ from typing import Any
 
 from millrace.bundle import SELFTEST, Bundle
 from millrace.contract import Problem
+from millrace.explanation import most_explained
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES
-from millrace.requests import MAX_EXPLAINED, MAX_ROWS, RequestReader
+from millrace.requests import MAX_ROWS, RequestReader
 
 Schema = dict[str, Any]
 JSON, PROBLEM = "application/json", "application/problem+json"
@@ -19,6 +20,7 @@ REFUSALS = {
     "400": "The body is not JSON, or not a table of its type.",
     "401": "The API key is missing or unknown.",
     "403": "The API key does not open this.",
+    "408": "The body has come too slowly.",
     "413": "The body is too large.",
     "415": "The body is of a type that is not taken here.",
     "422": "The rows break the contract; `errors` names row, field, rule and value.",
@@ -51,7 +53,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
             "version": "1",
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "paths": _paths(request, example, (feedback, _outcome(bundle))),
+        "paths": _paths(request, example, (feedback, _outcome(bundle)), most_explained(bundle.fitted.model)),
         "components": {
             "schemas": schemas,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}},
@@ -61,7 +63,7 @@ def openapi(bundle: Bundle, reader: RequestReader) -> Schema:
     }
 
 
-def _paths(request: Schema, example: Any, feedback: tuple[Schema, Any]) -> Schema:
+def _paths(request: Schema, example: Any, feedback: tuple[Schema, Any], explained: int) -> Schema:
     table = {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA_TYPES}
     rows: Schema = {"content": {JSON: {"schema": request, "example": example}}, "required": True}
     answers = _object(
@@ -84,8 +86,9 @@ def _paths(request: Schema, example: Any, feedback: tuple[Schema, Any]) -> Schem
             "schema": {"type": "number", "minimum": 0.5, "maximum": 0.99},
         }
     ]
-    explain = _operation("explain", f"Explain 1 to {MAX_EXPLAINED} rows", explanations, REFUSALS)
-    explain["requestBody"] = rows
+    explain = _operation("explain", f"Explain 1 to {explained} rows", explanations, REFUSALS)
+    fewer = {**request, "properties": {"rows": {"maxItems": explained}}}
+    explain["requestBody"] = {"content": {JSON: {"schema": fewer, "example": example}}, "required": True}
     learn = _operation("feedback", "Tell what turned out to be true", _object({"accepted": COUNT}), REFUSALS)
     outcomes = {"schema": feedback[0], "example": {"outcomes": [feedback[1]]}}
     learn["requestBody"] = {"content": {JSON: outcomes}, "required": True}

@@ -15,6 +15,7 @@ import msgspec
 
 from millrace.contract import NUMERIC, Column, Problem
 from millrace.errors import nearest
+from millrace.foreign_tables import read_arrow, read_parquet, too_many
 from millrace.requests import MAX_ROWS, InvalidRequest, names_rows
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
 MEDIA_TYPES = (CSV, PARQUET, ARROW)
-# In bytes.
-UNPACKED_LIMIT = 256 * 2**20
 # What a column is whose values only name rows.
 NAME = Column(type="id")
 BOOLEANS = {"true": True, "false": False}
@@ -34,14 +33,14 @@ def read_table(body: bytes, media: str) -> "pa.Table":
     """The table that a body holds; of CSV every cell is text, or null where training reads it so.
 
     Raises:
-        InvalidRequest: 400, it is not of that format.
+        InvalidRequest: 400, it is not of that format; 422, it is larger than a table may be.
     """
     import pyarrow as pa
 
     try:
         if media == CSV:
             return _read_csv(body)
-        table = _read_parquet(body) if media == PARQUET else _read_arrow(body)
+        table = read_parquet(body) if media == PARQUET else read_arrow(body)
     except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise InvalidRequest(
@@ -59,7 +58,7 @@ def as_request(table: "pa.Table", problem: Problem, level: float | None) -> byte
         InvalidRequest: 422, a feature has no column, or there are too many rows.
     """
     if not 1 <= table.num_rows <= MAX_ROWS:
-        raise _too_many(table.num_rows)
+        raise too_many(table.num_rows)
     for name in problem.features:
         if name not in table.column_names:
             hint = nearest(name, set(table.column_names) - set(problem.columns))
@@ -73,19 +72,27 @@ def as_request(table: "pa.Table", problem: Problem, level: float | None) -> byte
 
 
 def write_table(table: "pa.Table", media: str) -> bytes:
-    """The table in a format."""
+    """The table in a format.
+
+    Raises:
+        InvalidRequest: 422, the format has no place for one of its columns.
+    """
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    if media == PARQUET:
-        pq.write_table(table, sink)
-    elif media == ARROW:
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-    else:
-        pa.csv.write_csv(_flat(table), sink, pa.csv.WriteOptions(quoting_style="needed"))
+    try:
+        if media == PARQUET:
+            pq.write_table(table, sink)
+        elif media == ARROW:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        else:
+            pa.csv.write_csv(_flat(table), sink, pa.csv.WriteOptions(quoting_style="needed"))
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidRequest(f"The table cannot come back as '{media}': {reason}.", "table") from None
     return bytes(sink.getvalue())
 
 
@@ -110,53 +117,24 @@ def _read_csv(body: bytes) -> "pa.Table":
     return pa.table(cells, names)
 
 
-def _read_parquet(body: bytes) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(pa.BufferReader(body))
-    about = file.metadata
-    unpacked = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-    _check_size(about.num_rows, unpacked)
-    return file.read()
-
-
-def _read_arrow(body: bytes) -> "pa.Table":
-    import pyarrow as pa
-
-    batches, rows, unpacked = [], 0, 0
-    with pa.ipc.open_stream(body) as reader:
-        for batch in reader:
-            rows, unpacked = rows + batch.num_rows, unpacked + batch.nbytes
-            _check_size(rows, unpacked)
-            batches.append(batch)
-        return pa.Table.from_batches(batches, reader.schema)
-
-
-def _check_size(rows: int, unpacked: int) -> None:
-    """Before much is unpacked: a few compressed bytes may hold a billion zeros."""
-    if rows > MAX_ROWS:
-        raise _too_many(rows)
-    if unpacked > UNPACKED_LIMIT:
-        raise InvalidRequest("The table is too large when it is unpacked; send fewer rows at once.", "table")
-
-
-def _too_many(rows: int) -> InvalidRequest:
-    return InvalidRequest(f"A table must hold 1 to {MAX_ROWS:,} rows, not {rows:,}.", "rows")
-
-
 def _values(column: "pa.ChunkedArray", about: Column) -> list[Any]:
     """A column's values as JSON has them; text where it should be something else is left to be refused."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        # The same moments in UTC; there may be no such zone.
+        column = column.cast(pa.timestamp(column.type.unit))
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        # As text: Python's calendar is shorter than Arrow's.
+        return list(column.cast(pa.string()).to_pylist())
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
     values = column.to_pylist()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         parse = _parser(about)
         return [parse(value) if value is not None else None for value in values] if parse else values
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return [value.isoformat() if value is not None else None for value in values]
     if about.type in ("id", "category"):
         return [str(value) if value is not None else None for value in values]
     # JSON has no infinity, and NaN is how tables of floats say that a value is missing.
@@ -170,6 +148,9 @@ def _parser(about: Column) -> Callable[[str], Any] | None:
 
 
 def _number(text: str) -> Any:
+    # Python also reads 1_000, and digits of other scripts.
+    if not text.isascii() or "_" in text:
+        return text
     try:
         number = float(text)
     except ValueError:

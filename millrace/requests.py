@@ -25,8 +25,6 @@ from millrace.intervals import HIGHEST, LOWEST
 from millrace.transforms import Feature, Matrix
 
 MAX_ROWS = 10_000
-# Of rows to be explained.
-MAX_EXPLAINED = 100
 # How many characters of what was sent, and how many categories, an error repeats.
 SHOWN = 60
 LISTED = 10

@@ -29,7 +29,8 @@ SHADOW = "shadow"
 # The rules of `millrace.requests.InvalidRequest`, and what HTTP refuses before a body is read.
 ERRORS = (
     *("json", "rows", "type", "range", "category", "required", "unknown"),
-    *("path", "method", "media_type", "body_limit", "table", "variant", "auth", "rate", "closed", "internal"),
+    *("path", "method", "media_type", "body_limit", "table", "variant", "auth", "rate", "slow"),
+    *("closed", "internal"),
 )
 LOST = ("full", "unavailable", "unencodable", "closed")
 # Upper ends in seconds: a row takes a fraction of a millisecond, ten thousand take seconds.

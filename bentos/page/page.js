@@ -29,7 +29,7 @@ function start(model, contract) {
   showModel(byId("facts"), model);
   const level = startLevel(contract.levels, () => predict());
   const row = () => form.read();
-  const waterfall = new Waterfall(byId("why"));
+  const waterfall = new Waterfall(byId("why"), contract.made_from);
 
   const predict = asking(
     () => post("v1/predict", { rows: [row()], interval: level() }),

@@ -12,9 +12,13 @@ import { short, within } from "./numbers.js";
 const SHOWN = 10;
 
 export class Waterfall {
-  /** @param {HTMLElement} place */
-  constructor(place) {
+  /**
+   * @param {HTMLElement} place
+   * @param {Record<string, string[]>} madeFrom The fields that the model's own features are made from.
+   */
+  constructor(place, madeFrom) {
     this.place = place;
+    this.madeFrom = madeFrom;
     /** @type {Explanation | null} */
     this.explanation = null;
     /** @type {Record<string, any>} */
@@ -99,7 +103,7 @@ export class Waterfall {
     const output = outputs.find(({ name }) => name === wanted) ?? outputs[0];
     this.choice.value = output.name;
     this.caption.textContent = `What each feature adds, in ${scale}`;
-    const steps = walk(output, this.row);
+    const steps = walk(output, this.row, this.madeFrom);
     const ends = steps.flatMap((step) => [step.start, step.end]);
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     const span = high - low || 1;
@@ -152,9 +156,10 @@ function newRow() {
  *
  * @param {Output} output
  * @param {Record<string, any>} row
+ * @param {Record<string, string[]>} madeFrom
  * @returns {Step[]}
  */
-function walk(output, row) {
+function walk(output, row, madeFrom) {
   const ranked = Object.entries(output.contributions).sort(
     ([, one], [, other]) => Math.abs(other) - Math.abs(one),
   );
@@ -167,7 +172,7 @@ function walk(output, row) {
     return {
       name: `feature ${name}`,
       label: name,
-      value: name in row ? told(row[name]) : "",
+      value: name in row ? told(row[name]) : name in madeFrom ? `from ${madeFrom[name].join(", ")}` : "",
       start,
       end,
       total: false,

@@ -76,6 +76,8 @@ class PredictionLog:
         self._written = 0
         self._fault: str | None = None
         self._untidy: str | None = None
+        self._lost = (0, 0)
+        self._losing = False
         self._pause = settings.flush_seconds
         self._tidy_at = self._deadline = 0.0
         self._full = Event()
@@ -121,6 +123,7 @@ class PredictionLog:
             begun = time.monotonic()
             self._flush()
             self._tidy()
+            self._alarm()
             self._tell()
         self._flush()
         while self._fault is not None and time.monotonic() < self._deadline:
@@ -177,10 +180,24 @@ class PredictionLog:
 
     def _recovered(self) -> None:
         if self._fault is not None:
-            lost = self._queue.lost["unavailable"]
-            log.warning("The prediction log is written again; %d rows were lost since the start.", lost)
+            log.warning("The prediction log is written again.")
         self._fault = None
         self._queue.reason = "full"
+
+    def _alarm(self) -> None:
+        """Say it once when rows begin to find no place, and once when they find it again."""
+        full, unavailable = (self._queue.lost[reason] for reason in ("full", "unavailable"))
+        before, self._lost = self._lost, (full, unavailable)
+        if self._lost != before and not self._losing:
+            away = unavailable > before[1]
+            why = "it cannot be written" if away else "they come faster than they are written"
+            log.error("The prediction log loses rows, as no more may wait: %s.", why)
+            self._losing = True
+        elif self._lost == before and self._losing and self._fault is None:
+            log.warning(
+                "The prediction log loses no more rows; %d are lost since the start.", full + unavailable
+            )
+            self._losing = False
 
     def _tidy(self) -> None:
         now = time.time()

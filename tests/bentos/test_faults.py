@@ -3,21 +3,15 @@
 import asyncio
 import json
 import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
 from bentos.build import build_bento, store_model
 from millrace.bundle import verify
 from tests.bentos.load import Load
-from tests.bentos.test_service import HOUSE, NAME, PATIENCE, free_port, serve, wait_until_ready
+from tests.bentos.running import HOUSE, NAME, PATIENCE, Service, running, wait_for
 from tests.bentos.test_variants import changed
 
 BODY = {"rows": [HOUSE]}
@@ -25,48 +19,12 @@ BODY = {"rows": [HOUSE]}
 WITHIN = 10.0
 
 
-@dataclass
-class Service:
-    """A running service: its port, its process, and those of its workers."""
-
-    port: int
-    process: "subprocess.Popen[str]"
-
-    @property
-    def workers(self) -> list[psutil.Process]:
-        """The processes that answer."""
-        found = []
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            # One that has just died has no command line any more.
-            with suppress(psutil.Error):
-                found += [child] if any("worker.service" in part for part in child.cmdline()) else []
-        return found
-
-
 @pytest.fixture
 def service(bentoml_home: Path, houses_folder: Path, tmp_path: Path) -> Iterator[Service]:  # noqa: ARG001
     """Two workers that look for another model five times a second."""
     build_bento(store_model(houses_folder, NAME, verify(houses_folder), "1"))
-    port = free_port()
-    process = serve(port, tmp_path, MILLRACE_SERVE_WATCH_SECONDS="0.2")
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            wait_until_ready(client, process, tmp_path / "log")
-        service = Service(port, process)
-        wait_for(lambda: len(service.workers) == 2)
+    with running(tmp_path, WATCH_SECONDS="0.2") as service:
         yield service
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def wait_for(happens: Callable[[], bool], seconds: float = PATIENCE) -> float:
-    """Wait until it happens, and return how long that took."""
-    started = time.monotonic()
-    while not happens():
-        assert time.monotonic() - started < seconds, "it has not happened"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 def under(load: Load, act: Callable[[], None]) -> None:

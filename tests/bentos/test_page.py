@@ -24,10 +24,12 @@ from playwright.sync_api import Browser, Page, Request, Route, expect, sync_play
 from bentos.access import Gate, Key
 from bentos.app import Application
 from bentos.pages import page_files
-from millrace.bundle import METRICS, Bundle, FittedModel, load_bundle, read_json, seal, write_json
+from millrace.bundle import METRICS, REFERENCE, Bundle, FittedModel, load_bundle, read_json, seal, write_json
+from millrace.contract import parse_problem
 from millrace.lineup import Lineup
 from millrace.models import TrainingRows
 from millrace.requests import RequestReader
+from tests.bentos.conftest import HOUSES
 from tests.bentos.serving import application, variant
 from tests.millrace.cases import fit, make_fitted, make_problem
 
@@ -190,6 +192,24 @@ def test_fields_are_controls_of_their_type(opened: Opened, houses_url: str) -> N
         assert page.get_by_label("sold", exact=True).get_attribute("type") == "datetime-local"
         page.get_by_text("Fields that the model does not use").click()
         expect(page.get_by_role("textbox", name="deed")).to_be_visible()
+
+
+def test_a_feature_that_the_model_made_is_told_by_the_fields_it_is_made_from(
+    houses_bundle: Bundle, opened: Opened
+) -> None:
+    transforms = [{"kind": "ratio", "name": "area a room", "of": "area (m2)", "to": "rooms"}]
+    problem = parse_problem(HOUSES | {"transforms": transforms})
+    table = pd.read_parquet(houses_bundle.folder / REFERENCE).assign(parcel=None, deed=None)
+    rows = TrainingRows.of(table, problem)
+    fitted = dataclasses.replace(
+        houses_bundle.fitted, problem=problem, state=rows.state, model=fit("lightgbm", rows)
+    )
+    service = application(dataclasses.replace(houses_bundle, fitted=fitted))
+    with served(service) as url, opened(url) as page:
+        settled(page)
+        line = page.locator(".waterfall tr", has=page.get_by_text("area a room", exact=True))
+        expect(line).to_contain_text("from area (m2), rooms")
+        assert_adds_up(waterfall(page))
 
 
 def test_a_moved_slider_changes_prediction_and_waterfall_and_it_adds_up(

@@ -1,10 +1,11 @@
 """What a service keeps: counters, logged rows and outcomes, of two variants and one in the shadow."""
 
+import asyncio
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,10 @@ from millrace.bundle import verify
 from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.prediction_log import read_labelled, read_log
-from tests.bentos.test_service import HOUSE, NAME, PATIENCE, free_port, serve, wait_until_ready
+from tests.bentos.running import HOUSE, NAME, Service, running, wait_for
 from tests.bentos.test_variants import changed
 
-REQUESTS, ROWS = 200, 3
+REQUESTS, ROWS = 1000, 3
 
 
 @pytest.fixture(scope="module")
@@ -28,45 +29,60 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def client(
+def service(
     bentoml_home: Path,  # noqa: ARG001
     houses_folder: Path,
     log: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[httpx.Client]:
+) -> Iterator[Service]:
     """Two workers, half of the keys to a challenger, which is also scored in the shadow."""
     folder = tmp_path_factory.mktemp("serve")
     new = changed(houses_folder, folder / "new")
     other = store_model(new, NAME, verify(new), "2")
     build_bento(store_model(houses_folder, NAME, verify(houses_folder), "1"))
-    environment = {"CHALLENGER": other, "CHALLENGER_SHARE": "0.5", "SHADOW": other, "LOG": log}
-    port = free_port()
-    process = serve(port, folder, **{f"MILLRACE_SERVE_{name}": value for name, value in environment.items()})
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            wait_until_ready(client, process, folder / "log")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
+    with running(folder, CHALLENGER=other, CHALLENGER_SHARE="0.5", SHADOW=other, LOG=log) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
-def answered(client: httpx.Client) -> Counter[str]:
-    """Rows by the version that answered, of some requests in a row."""
+def client(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.url, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def answered(service: Service) -> Counter[str]:
+    """Rows by the version that answered, of some requests at once to both workers."""
+
     found: Counter[str] = Counter()
-    for number in range(REQUESTS):
-        body = {"rows": [{**HOUSE, "parcel": f"p{number}-{row}"} for row in range(ROWS)]}
-        answer = client.post("/v1/predict", json=body, headers={"X-Request-ID": f"r{number}"})
-        assert answer.status_code == 200
-        found[answer.json()["model"]["version"]] += ROWS
+    numbers = iter(range(REQUESTS))
+
+    async def ask_on(client: httpx.AsyncClient) -> None:
+        for number in numbers:
+            rows = [{**HOUSE, "parcel": f"p{number}-{row}"} for row in range(ROWS)]
+            headers = {"X-Request-ID": f"r{number}"}
+            answer = await client.post("/v1/predict", json={"rows": rows}, headers=headers)
+            assert answer.status_code == 200
+            found[answer.json()["model"]["version"]] += ROWS
+
+    async def ask() -> set[str]:
+        clients, workers = [], set()
+        async with AsyncExitStack() as stack:
+            for worker in service.workers:
+                # Whoever connects now is the other's.
+                worker.suspend()
+                for _ in range(4):
+                    opened = httpx.AsyncClient(base_url=service.url, timeout=30)
+                    clients.append(await stack.enter_async_context(opened))
+                    # The ids that a worker gives begin alike.
+                    given = (await clients[-1].get("/livez")).headers["X-Request-ID"]
+                    workers.add(given.partition("-")[0])
+                worker.resume()
+            await asyncio.gather(*map(ask_on, clients))
+        return workers
+
+    assert len(asyncio.run(ask())) == 2
     return found
-
-
-def counted(client: httpx.Client, name: str) -> dict[str, float]:
-    """A metric's values by the labels in braces."""
-    text = client.get("/metrics").text
-    return {labels: float(value) for labels, value in re.findall(rf"^{name}(\{{.*\}})? (\S+)$", text, re.M)}
 
 
 def logged(log: str, problem: Problem, rows: int) -> pd.DataFrame:
@@ -84,7 +100,7 @@ def logged(log: str, problem: Problem, rows: int) -> pd.DataFrame:
 
 
 def test_counters_add_up_to_the_log(
-    client: httpx.Client, answered: Counter[str], log: str, houses: Problem
+    service: Service, answered: Counter[str], log: str, houses: Problem
 ) -> None:
     table = logged(log, houses, 2 * REQUESTS * ROWS)
     assert len(table) == 2 * REQUESTS * ROWS
@@ -92,12 +108,16 @@ def test_counters_add_up_to_the_log(
     assert by_variant["champion"] == answered["1"]
     assert by_variant["challenger"] == answered["2"]
     assert by_variant["shadow"] == REQUESTS * ROWS
-    time.sleep(1)
-    told = counted(client, "millrace_rows_total")
+    wait_for(lambda: service.counted("millrace_log_rows_total") == {"": len(table)})
+    told = service.counted("millrace_rows_total")
     assert {name: told[f'{{variant="{name}"}}'] for name in by_variant} == by_variant
-    assert counted(client, "millrace_log_rows_total") == {"": len(table)}
-    assert counted(client, "millrace_request_seconds_count")['{route="/v1/predict",status="200"}'] == REQUESTS
-    assert set(counted(client, "millrace_log_lost_total").values()) == {0.0}
+    binned = service.counted("millrace_prediction_rows_total")
+    assert {
+        name: sum(binned[labels] for labels in binned if f'"{name}"' in labels) for name in by_variant
+    } == by_variant
+    print(f"{len(table)} rows, by counters as in the log: {by_variant}")
+    assert service.counted("millrace_request_seconds_count")['{route="/v1/predict",status="200"}'] == REQUESTS
+    assert set(service.counted("millrace_log_lost_total").values()) == {0.0}
 
 
 def test_a_key_stays_with_its_variant(answered: Counter[str], log: str, houses: Problem) -> None:
@@ -127,12 +147,12 @@ def test_outcomes_are_joined_to_what_was_predicted(client: httpx.Client, log: st
     assert sorted(pd.concat(found)["price"]) == [5.5, 7.5]
 
 
-def test_unknown_paths_are_one_series(client: httpx.Client) -> None:
+def test_unknown_paths_are_one_series(service: Service, client: httpx.Client) -> None:
     for number in range(50):
         client.get(f"/nothing/{number}")
     routes = {
         re.search(r'route="([^"]*)"', labels)[1]
-        for labels in counted(client, "millrace_request_seconds_count")
+        for labels in service.counted("millrace_request_seconds_count")
     }  # type: ignore[index]
     assert not [route for route in routes if "nothing" in route]
     assert "other" in routes

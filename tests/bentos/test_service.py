@@ -1,24 +1,15 @@
 """`bentoml serve` as a process of its own."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from bentos.build import BUNDLE, build_bento, store_model
-from millrace.bundle import verify
-
-NAME = "served_houses"
-HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
-PATIENCE = 60
-"""Seconds that a start may take."""
+from millrace.bundle import MANIFEST, read_json, verify, write_json
+from tests.bentos.running import HOUSE, NAME, PATIENCE, free_port, running, serve
 
 
 @pytest.fixture(scope="module")
@@ -29,50 +20,13 @@ def model(bentoml_home: Path, houses_folder: Path) -> Path:
     return bentoml_home / "models" / tag.replace(":", "/")
 
 
-def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
-    """Start the newest Bento; `folder` is where it runs and where its log goes."""
-    command = [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest"]
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=folder,
-            env={**os.environ, **variables},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def service(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:  # noqa: ARG001
-    folder = tmp_path_factory.mktemp("serve")
-    port = free_port()
-    process = serve(port, folder)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            wait_until_ready(client, process, folder / "log")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def wait_until_ready(client: httpx.Client, process: "subprocess.Popen[Any]", log: Path) -> None:
-    """Wait for a service that has been started."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"The service did not become ready:\n{log.read_text()}")
+    with (
+        running(tmp_path_factory.mktemp("serve")) as service,
+        httpx.Client(base_url=service.url, timeout=10) as client,
+    ):
+        yield client
 
 
 def test_it_predicts(service: httpx.Client) -> None:
@@ -114,15 +68,40 @@ def test_a_body_over_the_limit_is_a_problem(service: httpx.Client) -> None:
     assert service.post("/v1/predict", content=b" " * 40_000_000, headers=headers).status_code == 413
 
 
-def test_a_damaged_bundle_ends_the_service_with_a_sentence(model: Path, tmp_path: Path) -> None:
-    file = model / BUNDLE / "model.txt"
-    whole = file.read_bytes()
-    file.write_bytes(whole + b"\n")
-    try:
-        process = serve(free_port(), tmp_path)
+def damage(bundle: Path) -> None:
+    (bundle / "model.txt").write_bytes((bundle / "model.txt").read_bytes() + b"\n")
+
+
+def lose(bundle: Path) -> None:
+    (bundle / "intervals.json").unlink()
+
+
+def outdate(bundle: Path) -> None:
+    write_json(bundle / MANIFEST, {**read_json(bundle / MANIFEST), "format": 999, "parts": []})
+
+
+def test_what_cannot_serve_ends_the_start_with_a_sentence(
+    model: Path, bentoml_home: Path, iris_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with no other line, and no worker that is started again and again."""
+    flowers = store_model(iris_folder, "iris", verify(iris_folder), "1")
+    cases: list[tuple[Callable[[Path], None] | None, dict[str, str], str]] = [
+        (damage, {}, "the file 'model.txt' was changed after training; fetch the bundle again."),
+        (lose, {}, "the file 'intervals.json' is missing; fetch the bundle again."),
+        (outdate, {}, "another Millrace made it; train the model again, in a new MILLRACE_HOME."),
+        (None, {"CHALLENGER": flowers}, f"champion {NAME}:3: no request can go to both."),
+    ]
+    started = []
+    for number, (act, settings, _) in enumerate(cases):
+        home = tmp_path / str(number)
+        shutil.copytree(bentoml_home, home)
+        if act is not None:
+            act(home / model.relative_to(bentoml_home) / BUNDLE)
+        monkeypatch.setenv("BENTOML_HOME", str(home))
+        started.append(serve(free_port(), home, **settings))
+    for number, (process, (_, _, sentence)) in enumerate(zip(started, cases, strict=True)):
         assert process.wait(PATIENCE) == 1
-    finally:
-        file.write_bytes(whole)
-    log = (tmp_path / "log").read_text().strip()
-    assert log.endswith("the file 'model.txt' was changed after training; fetch the bundle again.")
-    assert len(log.splitlines()) == 1
+        log = (tmp_path / str(number) / "log").read_text().strip()
+        print(log)
+        assert sentence in log
+        assert len(log.splitlines()) == 1

@@ -1,5 +1,6 @@
 """Tables as bodies, and everything else that is new at the door."""
 
+import dataclasses
 import io
 from typing import Any
 
@@ -15,6 +16,7 @@ from millrace.bundle import Bundle
 from millrace.request_tables import ARROW, CSV, PARQUET, write_table
 from tests.bentos.serving import Client, application
 from tests.bentos.test_access import key
+from tests.millrace.cases import make_fitted
 
 TABLE = pa.table(
     {
@@ -158,9 +160,22 @@ def test_explanations_add_up(client: Client) -> None:
         assert output["base"] + sum(output["contributions"].values()) == pytest.approx(
             prediction["prediction"]
         )
-    house = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
-    refused = client.post("/v1/explain", json={"rows": [house] * 101})
+
+
+@pytest.mark.parametrize(("kind", "most"), [("lightgbm", 100), ("random_forest", 50), ("blend", 30)])
+def test_as_many_rows_are_explained_as_the_service_says(kind: str, most: int, iris_bundle: Bundle) -> None:
+    fitted = make_fitted("binary", kind)
+    client = Client(application(dataclasses.replace(iris_bundle, fitted=fitted)))
+    assert client.get("/v1/model").json()["explained_rows"] == most
+    explain = client.get("/openapi.json").json()["paths"]["/v1/explain"]["post"]
+    assert explain["summary"] == f"Explain 1 to {most} rows"
+    schema = explain["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["rows"]["maxItems"] == most
+    row = {"size": None, "floor": 1, "kind": "flat", "lift": None, "built": None}
+    assert len(client.post("/v1/explain", json={"rows": [row] * most}).json()["explanations"]) == most
+    refused = client.post("/v1/explain", json={"rows": [row] * (most + 1)})
     assert (refused.status_code, refused.json()["errors"][0]["rule"]) == (422, "rows")
+    assert refused.json()["detail"] == f"This model explains at most {most} rows at once, not {most + 1}."
 
 
 def test_keys_are_asked_for_where_there_are_any(houses_bundle: Bundle) -> None:

@@ -157,7 +157,7 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
         verify(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "\xff", '{"format": 1}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "\xff", '{"format": 3}', '{"format": "1"}'])
 def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, content: str) -> None:
     shutil.copytree(original, tmp_path / "bundle")
     (tmp_path / "bundle" / MANIFEST).write_text(content, encoding="latin-1")
@@ -167,10 +167,20 @@ def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, cont
 
 def test_a_bundle_of_another_format_is_refused(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original, tmp_path / "bundle")
-    manifest = json.loads((original / MANIFEST).read_bytes()) | {"format": 1}
-    write_json(tmp_path / "bundle" / MANIFEST, manifest)
-    with pytest.raises(UserError, match="bundle format 1 is not 3"):
-        verify(tmp_path / "bundle")
+    manifest = json.loads((original / MANIFEST).read_bytes())
+    for other in (manifest | {"format": 1}, {"format": 4, "parts": []}):
+        write_json(tmp_path / "bundle" / MANIFEST, other)
+        with pytest.raises(UserError, match=f"bundle format {other['format']} is not 3"):
+            verify(tmp_path / "bundle")
+
+
+def test_a_bundle_that_is_whole_and_cannot_be_loaded_is_refused(original: Path, tmp_path: Path) -> None:
+    shutil.copytree(original, tmp_path / "bundle")
+    about = json.loads((original / "model.json").read_bytes()) | {"kind": "oracle"}
+    write_json(tmp_path / "bundle" / "model.json", about)
+    seal(tmp_path / "bundle")
+    with pytest.raises(UserError, match=r"cannot be loaded \(KeyError: 'oracle'\)"):
+        load_bundle(tmp_path / "bundle")
 
 
 def test_a_bundle_is_not_mixed_with_what_was_there(original: Path, tmp_path: Path) -> None:

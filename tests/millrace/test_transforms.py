@@ -54,6 +54,17 @@ def made(transform: dict[str, Any], **row: Any) -> dict[str, float]:
     return dict(zip(rows.state.names[5:], matrix[0, 5:].tolist(), strict=True))
 
 
+def test_what_is_made_is_known_by_the_columns_of_the_contract_it_is_made_from() -> None:
+    chained = {"kind": "ratio", "name": "again", "of": "size a floor", "to": "size"}
+    state = TrainingRows.of(make_table(), problem_with(*EVERY, chained)).state
+    assert set(state.made_from) == {made.name for made in state.made}
+    assert state.made_from["size a floor"] == ("size", "floor")
+    assert state.made_from["again"] == ("size", "floor")
+    assert state.made_from["log of size"] == ("size",)
+    # What near rows are like depends on where the row is, and on nothing else of its own.
+    assert state.made_from["y of 3 nearest"] == ("size", "floor")
+
+
 def test_ratio_product_and_log() -> None:
     assert made(EVERY[0], size=6, floor=4) == {"size a floor": 1.5}
     assert made(EVERY[1], size=6, floor=4) == {"all floors": 24}
