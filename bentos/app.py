@@ -11,7 +11,7 @@ from itertools import count
 from math import nan
 from secrets import token_hex
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -41,7 +41,7 @@ COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store
 Pairs = list[tuple[bytes, bytes]]
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request for predictions, before its rows are read; `began` is of `perf_counter`."""
 
     body: bytes
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     began: float
 
 
-class Scored(NamedTuple):
+class Scored(msgspec.Struct, frozen=True, gc=False):
     """Who answered, and what, one answer a row."""
 
     variant: Variant
