@@ -11,7 +11,7 @@ from itertools import count
 from math import nan
 from secrets import token_hex
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -29,7 +29,7 @@ from millrace.intervals import HIGHEST, LOWEST
 from millrace.lineup import Lineup, Variant
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES, as_request, read_table, write_table
-from millrace.requests import SHOWN, InvalidRequest, Question, write
+from millrace.requests import SHOWN, InvalidRequest, Question
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
@@ -41,7 +41,7 @@ COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store
 Pairs = list[tuple[bytes, bytes]]
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request for predictions, before its rows are read; `began` is of `perf_counter`."""
 
     body: bytes
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     began: float
 
 
-class Scored(NamedTuple):
+class Scored(msgspec.Struct, frozen=True, gc=False):
     """Who answered, and what, one answer a row."""
 
     variant: Variant
@@ -234,15 +234,14 @@ class Application:
         lineup = live.lineup
         variant = self._choose(lineup, question, asked)
         try:
-            predictions = variant.predict(question)
+            predictions, answers = variant.answer(question)
         except Exception:
             if variant is lineup.champion:
                 raise
             log.exception("The %s failed and is switched off: %s", variant.role, variant.identity)
             self._switch_off(variant)
             variant = lineup.champion
-            predictions = variant.predict(question)
-        answers = write(variant.bundle.fitted, predictions, question.interval)
+            predictions, answers = variant.answer(question)
         if self.records is not None:
             self.records.predicted(variant, question, answers, asked.request, asked.began)
             if self._shadow is not None and lineup.shadow is not None:

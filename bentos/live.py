@@ -40,9 +40,6 @@ class Live:
     def of(cls, lineup: Lineup) -> "Live":
         """Prepare a lineup to serve."""
         lineup.check()
-        for variant in lineup.variants:
-            # Built here and not at the first request.
-            _ = variant.scorer
         bundle = lineup.champion.bundle
         reader = RequestReader(bundle.problem)
         # The page loads nothing; a browser is told to see to it.

@@ -9,6 +9,7 @@ from bentos.build import BUNDLE, VERSION
 from millrace.bundle import load_bundle
 from millrace.errors import UserError
 from millrace.lineup import Role, Variant
+from millrace.scoring import Scorer
 
 
 def load_variant(role: Role, tag: str) -> Variant:
@@ -22,4 +23,4 @@ def load_variant(role: Role, tag: str) -> Variant:
     except BentoMLException as error:
         raise UserError(f"{role}: there is no BentoML model '{tag}' ({error}).") from None
     bundle = load_bundle(Path(stored.path) / BUNDLE)
-    return Variant(role, stored.tag.name, stored.info.labels[VERSION], bundle)
+    return Variant(role, stored.tag.name, stored.info.labels[VERSION], bundle, Scorer(bundle.fitted))

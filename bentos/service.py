@@ -6,9 +6,10 @@ for ever.
 """
 
 import gc
+import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException
@@ -17,13 +18,14 @@ from pydantic import BaseModel
 from bentos.access import Gate
 from bentos.app import Application
 from bentos.build import bentoml_home
+from bentos.door import Door
 from bentos.models import load_variant
 from bentos.records import Records
 from bentos.routes import PATHS
 from bentos.settings import ServiceSettings, from_environment
 from bentos.watch import Watcher
 from millrace.errors import UserError
-from millrace.lineup import Lineup
+from millrace.lineup import Lineup, Role, Variant
 from millrace.prediction_log import PredictionLog
 from millrace.service_metrics import ServiceMetrics
 
@@ -34,25 +36,15 @@ class Arguments(BaseModel):
     model: str
 
 
-class Door:
-    """Lets HTTP in before BentoML's own application, which keeps what is not HTTP: start and shutdown."""
-
-    def __init__(self, app: Any, application: Application) -> None:
-        self.app = app
-        self.application = application
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass one connection on."""
-        await (self.application if scope["type"] == "http" else self.app)(scope, receive, send)
-
-
 def _open(tag: str, settings: ServiceSettings) -> Application:
-    lineup = Lineup(
-        champion=load_variant("champion", tag),
-        challenger=load_variant("challenger", settings.challenger) if settings.challenger else None,
-        share=settings.challenger_share,
-        shadow=load_variant("shadow", settings.shadow) if settings.shadow else None,
-    )
+    champion = load_variant("champion", tag)
+
+    def beside(role: Role, other: str | None) -> Variant | None:
+        # A model that is compared with itself is loaded once.
+        return replace(champion, role=role) if other == tag else load_variant(role, other) if other else None
+
+    challenger, shadow = beside("challenger", settings.challenger), beside("shadow", settings.shadow)
+    lineup = Lineup(champion, challenger, settings.challenger_share, shadow)
     gate = Gate.read(settings.api_keys, settings.workers) if settings.api_keys else None
     return Application(lineup, gate=gate, origins=settings.origins, body_seconds=settings.body_seconds)
 
@@ -69,11 +61,8 @@ except UserError as error:
 
 @bentoml.service(
     workers=settings.workers,
-    traffic={"timeout": 30},
     # BentoML's own metrics keep a series for every path that anybody ever asked for; ours do not.
     metrics={"enabled": False},
-    logging={"access": {"enabled": False}},
-    tracing={"excluded_urls": ".*"},
 )
 class Prediction:
     """Predictions of one model."""
@@ -91,6 +80,8 @@ class Prediction:
         self.looking = Watcher(application, name, settings.watch_seconds) if settings.watch_seconds else None
         if self.looking is not None:
             self.looking.start()
+        # Uvicorn makes a line of each request, which BentoML's settings do not show: it has no reader then.
+        logging.getLogger("uvicorn.access").propagate = False
         # The thread that writes the log gives way at once to one that answers.
         sys.setswitchinterval(0.001)
         # What has been loaded stays: searching it for garbage would stop every request a while.

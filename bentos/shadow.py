@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bentos.records import Records
 from millrace.lineup import Variant
-from millrace.requests import Question, write
+from millrace.requests import Question
 
 log = logging.getLogger("millrace.service")
 WAITING = 1000
@@ -46,8 +46,7 @@ class Shadow(threading.Thread):
             task = self._tasks.get()
             began = time.perf_counter()
             try:
-                predictions = task.variant.predict(task.question)
-                answers = write(task.variant.bundle.fitted, predictions, task.question.interval)
+                _, answers = task.variant.answer(task.question)
             except Exception:
                 log.exception("The shadow failed and is switched off: %s", task.variant.identity)
                 self._fails(task.variant)

@@ -3,18 +3,16 @@
 A lineup never changes: another champion is another lineup, put in the old one's place at once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
-
-import numpy as np
 
 from millrace.bundle import Bundle
 from millrace.errors import UserError
 from millrace.metrics import Floats
 from millrace.prediction_log import ModelName
-from millrace.requests import Question, RequestReader
+from millrace.requests import Question, RequestReader, write
 from millrace.scoring import Scorer
 
 Role = Literal["champion", "challenger", "shadow"]
@@ -28,27 +26,21 @@ class Variant:
     name: str
     version: str
     bundle: Bundle
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        """Predicts and explains."""
-        return Scorer(self.bundle.fitted)
+    scorer: Scorer = field(compare=False, repr=False)
 
     @cached_property
     def identity(self) -> ModelName:
         """What an answer says of the model that gave it."""
         return ModelName(self.name, self.version, self.bundle.digest)
 
-    def predict(self, question: Question) -> Floats:
-        """Values [rows] or probabilities [rows, classes].
+    def answer(self, question: Question) -> tuple[Floats, list[dict[str, Any]]]:
+        """Values [rows] or probabilities [rows, classes], and what is answered for each row.
 
         Raises:
             ValueError: one of them is not a finite number.
         """
         predictions = self.scorer.predict(question.matrix)
-        if not np.isfinite(predictions).all():
-            raise ValueError("The model predicted something that is not a finite number.")
-        return predictions
+        return predictions, write(self.bundle.fitted, predictions, question.interval)
 
 
 @dataclass(frozen=True)

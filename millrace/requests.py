@@ -117,11 +117,17 @@ class RequestReader:
 
     def _encoded(self, columns: Sequence[Sequence[Any]], rows: int) -> Matrix:
         """The same numbers as `encode_inputs` makes of tables, without the tables."""
-        matrix = np.empty((rows, len(self._encoders)))
-        for position, (source, encoder) in enumerate(self._encoders):
-            values = columns[source]
-            # NumPy itself makes NaN of None, and numbers of booleans.
-            matrix[:, position] = values if encoder is None else [encoder(value) for value in values]
+        # NumPy itself makes NaN of None, and numbers of booleans.
+        encoded = [
+            columns[source] if encoder is None else [encoder(value) for value in columns[source]]
+            for source, encoder in self._encoders
+        ]
+        if rows == 1:
+            # In half the time.
+            return np.array(encoded, dtype=np.float64).reshape(1, -1)
+        matrix = np.empty((rows, len(encoded)))
+        for position, values in enumerate(encoded):
+            matrix[:, position] = values
         return matrix
 
     def schema(self) -> dict[str, Any]:

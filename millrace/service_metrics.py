@@ -9,7 +9,7 @@ import os
 import struct
 from collections import Counter as Counts
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -40,6 +40,21 @@ STATUSES = frozenset(HTTPStatus)
 ATTEMPTS = 5
 
 
+class _Process:
+    """This process' number, asked of the system once and not for every number that is counted."""
+
+    number = os.getpid()
+
+    @classmethod
+    def ask(cls) -> None:
+        cls.number = os.getpid()
+
+
+os.register_at_fork(after_in_child=_Process.ask)
+if values.ValueClass is not values.MutexValue:
+    values.ValueClass = values.MultiProcessValue(lambda: _Process.number)  # type: ignore[no-untyped-call]
+
+
 class ServiceMetrics:
     """A process' metrics; it is also the `Watcher` of the process' prediction log.
 
@@ -55,13 +70,13 @@ class ServiceMetrics:
         if values.ValueClass is values.MutexValue or not Path(os.environ.get(FOLDER, "")).is_dir():
             raise RuntimeError(f"{FOLDER} must name a folder before Python imports prometheus_client.")
         registry = CollectorRegistry()
-        self._requests = _counter(registry, "requests", "Requests answered.", "route", "status")
+        # Its count is that of the requests.
         self._seconds = Histogram(
-            "millrace_request_seconds", "From a request's arrival to its answer.", ["route"],
+            "millrace_request_seconds", "From a request's arrival to its answer.", ["route", "status"],
             buckets=BUCKETS, registry=registry,
         )  # fmt: skip
         self._routes = frozenset(routes)
-        self._answered: dict[tuple[str, int | str], tuple[Any, Any]] = {}
+        self._answered: dict[tuple[str, int | str], Callable[[float], None]] = {}
         for route in sorted(self._routes):
             self._prepare(route, 200)
         rows = _counter(registry, "rows", "Rows predicted.", "variant")
@@ -83,10 +98,9 @@ class ServiceMetrics:
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request; costs a few microseconds."""
         try:
-            count, observe = self._answered[route, status]
+            observe = self._answered[route, status]
         except KeyError:
-            count, observe = self._prepare(route, status)
-        count()
+            observe = self._prepare(route, status)
         observe(seconds)
 
     def predicted(self, variant: str, rows: int) -> None:
@@ -135,13 +149,12 @@ class ServiceMetrics:
                 return generate_latest(registry)
         raise RuntimeError(f"{folder}: holds a file that is no process' metrics.")
 
-    def _prepare(self, route: str, status: int) -> tuple[Any, Any]:
-        """The label's counters, resolved once; labels that nobody foresaw are not kept."""
+    def _prepare(self, route: str, status: int) -> Callable[[float], None]:
+        """What counts requests with these labels, resolved once; labels that nobody foresaw are not kept."""
         known = route if route in self._routes else OTHER
         code = status if status in STATUSES else OTHER
         if (known, code) not in self._answered:
-            count, observe = self._requests.labels(known, code).inc, self._seconds.labels(known).observe
-            self._answered[known, code] = count, observe
+            self._answered[known, code] = self._seconds.labels(known, code).observe
         return self._answered[known, code]
 
 

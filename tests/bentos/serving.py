@@ -11,6 +11,7 @@ import numpy as np
 from bentos.app import Application
 from millrace.bundle import Bundle
 from millrace.lineup import Lineup, Role, Variant
+from millrace.scoring import Scorer
 
 
 class Stub:
@@ -36,7 +37,7 @@ def with_model(bundle: Bundle, model: Any) -> Bundle:
 
 def variant(role: Role, bundle: Bundle, version: str = "abc") -> Variant:
     """A bundle that serves."""
-    return Variant(role, "served_houses", version, bundle)
+    return Variant(role, "served_houses", version, bundle, Scorer(bundle.fitted))
 
 
 def application(bundle: Bundle, **options: Any) -> Application:
@@ -64,6 +65,6 @@ class Client:
             return await client.request(method, path, **content)
 
 
-def connect(app: Application) -> httpx.AsyncClient:
+def connect(app: Any) -> httpx.AsyncClient:
     """A client of an application in this process."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")

@@ -65,8 +65,8 @@ print(json.dumps({
     "let in": let_in, "written": status.written, "lost": sum(status.lost.values()), "rows": len(table),
     "shortest": table["_seconds"].min(), "longest": table["_seconds"].max(),
     "times": table["_time"].dt.floor("D").nunique(),
-    "count": metric('millrace_request_seconds_count{route="/v1/predict"}'),
-    "sum": metric('millrace_request_seconds_sum{route="/v1/predict"}'),
+    "count": metric('millrace_request_seconds_count{route="/v1/predict",status="200"}'),
+    "sum": metric('millrace_request_seconds_sum{route="/v1/predict",status="200"}'),
 }))
 """
 PATHS = """

@@ -116,7 +116,7 @@ def test_counters_add_up_to_the_log(
         name: sum(binned[labels] for labels in binned if f'"{name}"' in labels) for name in by_variant
     } == by_variant
     print(f"{len(table)} rows, by counters as in the log: {by_variant}")
-    assert service.counted("millrace_requests_total")['{route="/v1/predict",status="200"}'] == REQUESTS
+    assert service.counted("millrace_request_seconds_count")['{route="/v1/predict",status="200"}'] == REQUESTS
     assert set(service.counted("millrace_log_lost_total").values()) == {0.0}
 
 
@@ -151,7 +151,8 @@ def test_unknown_paths_are_one_series(service: Service, client: httpx.Client) ->
     for number in range(50):
         client.get(f"/nothing/{number}")
     routes = {
-        re.search(r'route="([^"]*)"', labels)[1] for labels in service.counted("millrace_requests_total")
+        re.search(r'route="([^"]*)"', labels)[1]
+        for labels in service.counted("millrace_request_seconds_count")
     }  # type: ignore[index]
     assert not [route for route in routes if "nothing" in route]
     assert "other" in routes

@@ -106,12 +106,11 @@ def test_processes_are_added_up_and_their_counts_outlive_them(workers: Any) -> N
         worker.do("metrics.report(LogStatus(waiting=11, written=100, lost={'full': 2}, fault='disk full'))")
     for worker in (first, second):
         found = worker.samples()
-        assert found["millrace_requests_total", "/v1/predict", "200"] == 6
-        assert found["millrace_requests_total", "/v1/predict", "422"] == 2
-        assert found["millrace_request_seconds_bucket", "0.00025", "/v1/predict"] == 2
-        assert found["millrace_request_seconds_bucket", "0.005", "/v1/predict"] == 8
-        assert found["millrace_request_seconds_count", "/v1/predict"] == 8
-        assert found["millrace_request_seconds_sum", "/v1/predict"] == pytest.approx(0.0182)
+        assert found["millrace_request_seconds_count", "/v1/predict", "200"] == 6
+        assert found["millrace_request_seconds_count", "/v1/predict", "422"] == 2
+        assert found["millrace_request_seconds_bucket", "0.00025", "/v1/predict", "422"] == 2
+        assert found["millrace_request_seconds_bucket", "0.005", "/v1/predict", "200"] == 6
+        assert found["millrace_request_seconds_sum", "/v1/predict", "200"] == pytest.approx(0.018)
         assert found["millrace_rows_total", "champion"] == 10
         assert found["millrace_errors_total", "range"] == 2
         assert found["millrace_log_queue_rows",] == 22
@@ -123,7 +122,7 @@ def test_processes_are_added_up_and_their_counts_outlive_them(workers: Any) -> N
     third = workers()
     third.do("metrics.answered('/v1/predict', 200, 0.003); metrics.report(LogStatus(1, 10))")
     found = third.samples()
-    assert found["millrace_requests_total", "/v1/predict", "200"] == 7
+    assert found["millrace_request_seconds_count", "/v1/predict", "200"] == 7
     assert found["millrace_log_rows_total",] == 210
     # Of the one that is gone, nothing waits and nothing is served.
     assert found["millrace_log_queue_rows",] == 12
@@ -142,8 +141,8 @@ def test_labels_are_bounded(workers: Any) -> None:
     worker.do("metrics.report(LogStatus(lost={'because': 3}))")
     assert len(worker.text().splitlines()) <= before + 40
     found = worker.samples()
-    assert found["millrace_requests_total", "other", "404"] == 5000
-    assert found["millrace_requests_total", "/v1/model", "other"] == 2000
+    assert found["millrace_request_seconds_count", "other", "404"] == 5000
+    assert found["millrace_request_seconds_count", "/v1/model", "other"] == 2000
     assert found["millrace_errors_total", "other"] == 500
     assert found["millrace_rows_total", "other"] == 500
     assert found["millrace_log_lost_total", "other"] == 3
@@ -155,7 +154,7 @@ def test_what_is_known_from_the_start_is_there_as_zero(workers: Any) -> None:
     worker.do("metrics.serve('champion', model('1'), reference)")
     text = worker.text()
     assert 'millrace_log_lost_total{reason="full"} 0.0' in text
-    assert 'millrace_requests_total{route="/v1/predict",status="200"} 0.0' in text
+    assert 'millrace_request_seconds_count{route="/v1/predict",status="200"} 0.0' in text
     assert 'millrace_feature_rows_total{bin="missing",feature="size",version="1"} 0.0' in text
 
 
