@@ -57,14 +57,19 @@ class Outcomes(msgspec.Struct, gc=False):
 
 
 Item: TypeAlias = Entry | Outcomes
-encode = msgspec.json.Encoder(enc_hook=lambda moment: datetime.isoformat(moment)).encode
+encoder = msgspec.json.Encoder(enc_hook=lambda moment: datetime.isoformat(moment))
+
+
+def encode_each(values: Sequence[Any]) -> list[str]:
+    """Each value as JSON; for all of them at once it takes a fraction of the time."""
+    return encoder.encode_lines(values).decode().split("\n")[:-1]
 
 
 class RowForm(NamedTuple):
     """How rows of one type are read."""
 
     key: Callable[[Row], str | None]
-    text: Callable[[Row], str]
+    texts: Callable[[Sequence[Row]], list[str]]
     columns: Callable[[Sequence[Row]], dict[str, tuple[Any, ...]]]
 
 
@@ -98,15 +103,15 @@ class RowForms:
             return dict(zip(compress(names, public), compress(values, public), strict=True))
 
         if all(public):
-            return RowForm(attrgetter(keys[0]) if keys else key, lambda row: encode(row).decode(), columns)
+            return RowForm(attrgetter(keys[0]) if keys else key, encode_each, columns)
         shown = [(field.name, Any) for field in compress(fields, public)]
         rename = {field.name: field.encode_name for field in fields}
         logged = msgspec.defstruct("Logged", shown, rename=rename, gc=False)
 
-        def text(row: Row) -> str:
-            return encode(logged(*compress(msgspec.structs.astuple(row), public))).decode()
+        def texts(rows: Sequence[Row]) -> list[str]:
+            return encode_each([logged(*compress(msgspec.structs.astuple(row), public)) for row in rows])
 
-        return RowForm(key, text, columns)
+        return RowForm(key, texts, columns)
 
 
 def answer_columns(answers: Sequence[dict[str, Any]], problem: Problem) -> dict[str, list[Any]]:

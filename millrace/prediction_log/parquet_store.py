@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.contract import ColumnType, Problem
-from millrace.prediction_log.entries import Entry, Outcomes, RowForms, answer_columns, encode, names_class
+from millrace.prediction_log.entries import Entry, Outcomes, RowForms, answer_columns, encoder, names_class
 from millrace.prediction_log.frames import OUTCOMES as OUTCOME_FIELDS
 from millrace.prediction_log.frames import OWN
 from millrace.prediction_log.parquet_folder import OUTCOMES, PREDICTIONS, ParquetFolder, file_name
@@ -63,7 +63,7 @@ class ParquetStore:
                 "request": one.request,
                 "row": one.row,
                 "key": one.key,
-                "actual": encode(one.actual).decode(),
+                "actual": encoder.encode(one.actual).decode(),
             }
             for together in outcomes
             for one in together.rows

@@ -7,12 +7,12 @@ and a statement a row would ask for it again at each.
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
 from millrace.contract import Problem
-from millrace.prediction_log.entries import Entry, ModelName, Outcomes, RowForms, encode
+from millrace.prediction_log.entries import Entry, ModelName, Outcomes, RowForms, encode_each, encoder
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS models (
@@ -65,7 +65,7 @@ class SQLiteStore:
     def write_outcomes(self, outcomes: Sequence[Outcomes]) -> None:
         """Write all of the outcomes or none."""
         rows = (
-            (together.time, one.request, one.row, one.key, encode(one.actual).decode())
+            (together.time, one.request, one.row, one.key, encoder.encode(one.actual).decode())
             for together in outcomes
             for one in together.rows
         )
@@ -95,13 +95,18 @@ class SQLiteStore:
             self._database = None
 
     def _rows(self, database: sqlite3.Connection, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
-        for entry in entries:
-            model = self._model(database, entry.model)
-            form = self._forms.of(type(entry.rows[0]))
-            for number, (row, answer) in enumerate(zip(entry.rows, entry.answers, strict=True)):
+        for kind, together in groupby(entries, lambda entry: type(entry.rows[0])):
+            alike, form = list(together), self._forms.of(kind)
+            numbered = [(entry, number) for entry in alike for number in range(len(entry.rows))]
+            rows = [row for entry in alike for row in entry.rows]
+            answers = encode_each([answer for entry in alike for answer in entry.answers])
+            for (entry, number), row, features, answer in zip(
+                numbered, rows, form.texts(rows), answers, strict=True
+            ):
+                model = self._model(database, entry.model)
                 yield (
                     entry.time, entry.request, number, form.key(row), entry.variant, model, entry.seconds,
-                    form.text(row), encode(answer).decode(),
+                    features, answer,
                 )  # fmt: skip
 
     def _model(self, database: sqlite3.Connection, model: ModelName) -> int:
