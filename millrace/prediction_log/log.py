@@ -16,8 +16,9 @@ from millrace.prediction_log.stores import open_store
 log = logging.getLogger(__name__)
 # What a row that cannot be encoded raises: no other attempt will do better.
 UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError)
-# How many rows are encoded and written at once: while they are encoded, no request is answered.
-SLICE = 250
+# How many rows are encoded and written at once. Fewer cost more each; while they are encoded, requests get
+# the interpreter only now and then.
+SLICE = 1_000
 # In how many slices at most: each has to ask for the interpreter, so a long queue is written in larger ones.
 SLICES = 20
 # Between slices, in seconds. To let go of the interpreter's lock without a pause would not do: a loop of
