@@ -1,0 +1,244 @@
+"""Promotion from the local stack to a staging one, what stops it, and the way back."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from millrace.bundle import verify
+from tests.conftest import Home
+from tests.stacks.promoting import add_versions, commands
+from tests.stacks.servers import Servers, free_port
+from tests.stacks.test_staging import ON_STAGING
+
+# Models of their own names, so that this file and others do not meet on the servers.
+NAME = "breast_cancer"
+FIRST, SECOND = {"name": NAME}, {"name": NAME, "title": "The same in other words"}
+OTHER = {"name": NAME, "target": {"meaning": "another meaning"}}
+LINEAGE = """
+import json
+from zenml.client import Client
+client = Client()
+runs = client.list_pipeline_runs(size=100, hydrate=True, sort_by="asc:created").items
+print(json.dumps({
+    "runs": [[run.pipeline.name, run.status.value, dict(run.run_metadata)] for run in runs
+             if run.name.startswith("promotion_NAME")],
+    "arrived": [a.version for a in client.list_artifact_versions(artifact="promoted_bundle", size=100).items],
+    "stages": {v.name: v.stage for v in client.list_model_versions(model="NAME").items},
+    "locks": [m.name for m in client.list_models(size=100).items if m.name.startswith("lock-")],
+}))
+"""
+
+
+@pytest.fixture
+def staged(home: Home, servers: Servers) -> Home:
+    """The trained home, whose processes also find the servers."""
+    return Home(home.path, {**home.environment, **servers.environment})
+
+
+@pytest.fixture
+def mlflow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """MLflow's own client of the staging stack."""
+    for theirs, ours in (("USERNAME", "USER"), ("PASSWORD", "PASSWORD")):
+        monkeypatch.setenv(
+            f"MLFLOW_TRACKING_{theirs}", servers.environment[f"MILLRACE_STAGING_MLFLOW_{ours}"]
+        )
+    url = servers.environment["MILLRACE_STAGING_MLFLOW_URL"]
+    return MlflowClient(url, url)
+
+
+def told(mlflow: MlflowClient, name: str = NAME) -> tuple[dict[str, str], dict[str, str]]:
+    """The registry's digests by version, and its aliases."""
+    versions = {
+        str(v.version): v.tags["bundle_digest"] for v in mlflow.search_model_versions(f"name='{name}'")
+    }
+    aliases = mlflow.get_registered_model(name).aliases if versions else {}
+    return versions, {alias: str(version) for alias, version in aliases.items()}
+
+
+def kill_at(home: Home, step: str) -> None:
+    """Start a promotion and kill it with SIGKILL as soon as it says that the step has begun."""
+    arguments = ("--pipeline", "promotion", "--problem", NAME, "--from", "local", "--to", "staging")
+    process = home.python("run.py", *arguments)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line == f"  {step} ...\n":
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, f"{step} never began"
+
+
+def test_from_local_to_staging_and_back(staged: Home, mlflow: MlflowClient, tmp_path: Path) -> None:
+    digests = dict(add_versions(staged, FIRST, SECOND, OTHER))
+    promote = "--from local --to staging"
+
+    # Dry, nothing is written: no version, not even ZenML's stack.
+    (dry,) = commands(staged, f"{promote} --dry-run", problem=NAME)
+    assert dry.code == 0, dry.err
+    assert "added as a new version" in dry.out
+    assert "champion none -> a new version" in dry.out
+    assert "nothing was written" in dry.out
+    assert told(mlflow) == ({}, {})
+    assert not (staged.path / "zenml-servers" / "staging" / "config.yaml").exists()
+
+    kill_at(staged, "appoint")
+    assert told(mlflow) == ({"1": digests["1"]}, {})
+
+    summary = tmp_path / "summary.json"
+    first, again, second, third, dry_back, back, further, none = commands(
+        staged,
+        f"{promote} --summary {summary}",
+        promote,
+        f"{promote} --version 2",
+        f"{promote} --version 3",
+        "--to staging --roll-back --dry-run",
+        "--to staging --roll-back",
+        "--to staging --roll-back",
+        "--to staging --roll-back",
+        problem=NAME,
+    )
+    assert [done.code for done in (first, again, second, third, dry_back, back, further)] == [0] * 7, [
+        done.err for done in (first, again, second, third, dry_back, back, further)
+    ]
+    assert first.err.count("was killed; it is now marked as failed") == 1
+    outcome = json.loads(summary.read_text())
+    assert (outcome["version"], outcome["champion_before"], outcome["digest"]) == ("1", None, digests["1"])
+    assert "staging has it already, as version 1: no second version" in again.out
+    assert "champion version 1, unchanged" in again.out
+    assert "champion version 1 -> version 2" in second.out
+    assert "its contract differs" not in second.out
+    assert "champion version 2 -> version 3" in third.out
+    assert "its contract differs from that of the champion before" in third.out
+    assert "champion version 3 -> version 2" in dry_back.out
+    assert "champion version 3 -> version 2" in back.out
+    assert "its contract differs" in back.out
+    assert "champion version 2 -> version 1" in further.out
+    assert (none.code, "knows of no champion of 'breast_cancer' before" in none.err) == (2, True)
+
+    versions, aliases = told(mlflow)
+    assert versions == digests
+    assert aliases == {"champion": "1"}
+    version = mlflow.get_model_version(NAME, "1")
+    assert version.description.startswith("# Model card")
+    tags = version.tags
+    assert (tags["promoted_from_stack"], tags["promoted_from_version"]) == ("local", "1")
+    assert tags["promoted_from_digest"] == tags["bundle_digest"] == digests["1"]
+    assert tags["promoted_from_run_id"] == local_run(staged)
+    assert tags["data_digest"]
+    run = mlflow.get_run(version.run_id)
+    assert run.data.tags["mlflow.runName"] == tags["zenml_run_name"]
+    assert "holdout_log_loss" in run.data.metrics
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    assert not mlflow.search_runs(experiments, "attributes.status = 'RUNNING'")
+
+    lineage = staged.ask(ON_STAGING + LINEAGE.replace("NAME", NAME))
+    runs = lineage["runs"]
+    assert [(name, status) for name, status, _ in runs] == [
+        ("promotion", "failed"),
+        *[("promotion", "completed")] * 4,
+        *[("rolling_back", "completed")] * 2,
+    ]
+    assert (
+        runs[1][2].items()
+        >= {
+            "from": "local",
+            "to": "staging",
+            "from_version": "1",
+            "from_digest": digests["1"],
+            "digest": digests["1"],
+        }.items()
+    )
+    assert set(lineage["arrived"]) >= set(digests.values())
+    assert len(lineage["arrived"]) == len(set(lineage["arrived"]))
+    assert lineage["stages"] == {"v1": "production", "v2": "archived", "v3": "archived"}
+    assert lineage["locks"] == []
+
+    # And served: the champion of a stack is one command away, also where no model was ever trained.
+    folder = tmp_path / "elsewhere"
+    elsewhere = Home(folder, {**staged.environment, "MILLRACE_HOME": str(folder)})
+    out, err = elsewhere.python("-m", "steps.serve", "staging", NAME).communicate(timeout=120)
+    assert out.splitlines()[-1:] == [f"{NAME}:{latest(elsewhere, NAME)}"], err
+    assert latest(elsewhere, NAME).startswith(digests["1"][:12])
+    assert verify(folder / "bentoml" / "models" / NAME / digests["1"][:12] / "bundle") == digests["1"]
+
+
+def latest(home: Home, name: str) -> str:
+    """The version of the Bento that this home serves."""
+    return (home.path / "bentoml" / "bentos" / name / "latest").read_text()
+
+
+def test_what_stops_a_promotion_and_leaves_the_champion(
+    staged: Home, mlflow: MlflowClient, tmp_path: Path
+) -> None:
+    name = "housing_sample"
+    changes = [{"name": name, "title": f"Made {number} times"} for number in range(4)]
+    (_, first), (_, second), _, _ = add_versions(staged, *changes)
+    promote = "--from local --to staging"
+    # In the local registry: version 3 damaged, version 4 another than was registered.
+    store = staged.path / "store"
+    damage = next(path for path in store.rglob("contract.json") if "Made 2 times" in path.read_text())
+    damage.write_text(damage.read_text().replace("2 times", "9 times"))
+    local = MlflowClient(f"sqlite:///{store}/mlflow.db")
+    local.set_model_version_tag(name, "4", "bundle_digest", "0" * 64)
+
+    *good, damaged, forged, unknown, no_champion = commands(
+        staged,
+        f"{promote} --version 2",
+        promote,
+        f"{promote} --version 3",
+        f"{promote} --version 4",
+        f"{promote} --version 9",
+        "--from staging --to local --problem california_housing",
+        problem=name,
+    )
+    assert [done.code for done in good] == [0, 0], [done.err for done in good]
+    assert [done.code for done in (damaged, forged, unknown, no_champion)] == [2] * 4
+    assert "'contract.json' was changed after training" in damaged.err
+    assert f"was registered with the digest {'0' * 64}, but its bundle has " in forged.err
+    assert "has no version 9 of 'housing_sample'; its versions: 1, 2, 3, 4." in unknown.err
+    assert "stack 'staging' has no champion of 'california_housing'; its versions: none." in no_champion.err
+    assert told(mlflow, name) == ({"1": second, "2": first}, {"champion": "2"})
+
+    # In staging's, version 1 is damaged where it is: neither way leads the alias there.
+    wrong = tmp_path / "damaged" / "data" / "bundle"
+    wrong.mkdir(parents=True)
+    (wrong / "contract.json").write_text("{}")
+    model = mlflow.get_model_version(name, "1").source.removeprefix("models:/")
+    mlflow.log_model_artifacts(model, str(tmp_path / "damaged"))
+    refused = commands(
+        staged,
+        f"{promote} --version 2",
+        f"{promote} --version 2 --dry-run",
+        "--to staging --roll-back",
+        problem=name,
+    )
+    for done in refused:
+        assert (done.code, "'contract.json' was changed after training" in done.err) == (2, True), done.err
+    assert told(mlflow, name) == ({"1": second, "2": first}, {"champion": "2"})
+
+    # From staging to where it came from: it is there, and served by this machine.
+    lost = {"MILLRACE_STAGING_MLFLOW_URL": f"http://127.0.0.1:{free_port()}"}
+    (back,) = commands(staged, "--from staging --to local", problem=name)
+    assert back.code == 0, back.err
+    assert "local has it already, as version 1: no second version" in back.out
+    assert latest(staged, name).startswith(first[:12])
+
+    apart = Home(staged.path, {**staged.environment, **lost})
+    down = commands(apart, promote, f"{promote} --dry-run", "--from staging --to local", problem=name)
+    for done in down:
+        assert (done.code, "nobody listens there" in done.err) == (2, True), done.err
+    assert "nothing was run" in down[0].err
+
+
+def local_run(home: Home) -> str:
+    """The MLflow run of version 1 in the local registry."""
+    found: str = home.ask(
+        "import json\nfrom millrace.registry import Registry\nfrom stacks.environment import home\n"
+        f"registry = Registry('{NAME}', f'sqlite:///{{home()}}/store/mlflow.db')\n"
+        "print(json.dumps(registry.get('1').run_id))"
+    )
+    return found
