@@ -87,7 +87,7 @@ def crash(registry: Registry, writes: int, what: Callable[[Registry], None]) -> 
 ACTIONS = st.lists(st.sampled_from([*VERSIONS, "back"]), max_size=8)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
 def test_a_roll_back_takes_the_last_change_of_champion_back(registry: Registry, actions: list[str]) -> None:
     empty(registry)
@@ -103,7 +103,7 @@ def test_a_roll_back_takes_the_last_change_of_champion_back(registry: Registry, 
         assert champion(registry) == (expected[-1] if expected else None)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=ACTIONS, action=st.sampled_from([*VERSIONS, "back"]), writes=st.integers(0, 5))
 def test_killed_at_any_write_the_same_command_ends_as_if_it_had_not_been(
     registry: Registry, before: list[str], action: str, writes: int
