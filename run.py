@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
     if arguments.pipeline != "promotion":
-        _refuse(arguments, MOVES, "are for --pipeline promotion")
+        _refuse(arguments, MOVES, "is for --pipeline promotion alone")
     start = PIPELINES[arguments.pipeline](arguments)
     stack = _stack(arguments.to or arguments.stack)
     if arguments.dry_run:
@@ -153,12 +153,12 @@ def _promotion(arguments: argparse.Namespace) -> Start:
     from stacks.source import fetch_apart
     from stacks.stack_files import load_stack_file
 
-    _refuse(arguments, ("data", "target", "config", "set", "no_cache"), "are not for --pipeline promotion")
+    _refuse(arguments, ("data", "target", "config", "set", "no_cache"), "is not for --pipeline promotion")
     source, to = getattr(arguments, "from"), arguments.to
     if arguments.stack != "local" or not to:
         raise UserError("--pipeline promotion needs the stack to promote to: pass --to STACK, not --stack.")
     if arguments.roll_back:
-        _refuse(arguments, ("from", "version"), "are not for --roll-back")
+        _refuse(arguments, ("from", "version"), "is not for --roll-back")
     elif not source:
         raise UserError("--pipeline promotion needs the stack to promote from: pass --from STACK.")
     if source == to:
@@ -184,10 +184,9 @@ def _promotion(arguments: argparse.Namespace) -> Start:
 
 
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
-    given = [name for name in names if getattr(arguments, name)]
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"{options}: {why}.")
+    for name in names:
+        if getattr(arguments, name):
+            raise UserError(f"--{name.replace('_', '-')} {why}.")
 
 
 # Each checks its own arguments and returns what is to be run once ZenML is open.

@@ -33,6 +33,7 @@ mlflow.set_tracking_uri(uri)
 mlflow.set_experiment("iris")
 versions = []
 for change in CHANGES:
+    forged = change.pop("digest", None)
     folder = Path(tempfile.mkdtemp())
     shutil.copytree(Registry("iris", uri).fetch_bundle("1", home()), folder, dirs_exist_ok=True)
     contract = read_json(folder / CONTRACT)
@@ -43,8 +44,8 @@ for change in CHANGES:
     registry = Registry(bundle.problem.name, uri)
     with mlflow.start_run() as run:
         model = log_model(bundle, pd.read_parquet(folder / REFERENCE))
-    made = registry.register(model, run.info.run_id, {DIGEST_TAG: bundle.digest}, "")
-    versions.append([made.version, made.digest])
+    made = registry.register(model, run.info.run_id, {DIGEST_TAG: forged or bundle.digest}, "")
+    versions.append([made.version, made.digest, made.run_id])
     if made.version == "1":
         registry.promote("1")
 print(json.dumps(versions))
@@ -69,9 +70,10 @@ def commands(home: Home, *lines: str, problem: str) -> list[Done]:
     return [Done(code, " ".join(out.split()), " ".join(err.split())) for code, out, err in found]
 
 
-def add_versions(home: Home, *changes: dict[str, Any]) -> list[tuple[str, str]]:
-    """Register bundles in the local stack, each iris with a changed contract: their versions and digests.
+def add_versions(home: Home, *changes: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Register bundles in the local stack, each iris with a changed contract; `digest` is a false one.
 
-    The first version of a name becomes its champion.
+    Returns version, digest and MLflow run of each. The first version of a name becomes its champion.
     """
-    return [(version, digest) for version, digest in home.ask(f"CHANGES = {list(changes)!r}\n{ADD}")]
+    versions: list[tuple[str, str, str]] = home.ask(f"CHANGES = {list(changes)!r}\n{ADD}")
+    return versions

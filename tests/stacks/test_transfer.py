@@ -72,7 +72,8 @@ def kill_at(home: Home, step: str) -> None:
 
 
 def test_from_local_to_staging_and_back(staged: Home, mlflow: MlflowClient, tmp_path: Path) -> None:
-    digests = dict(add_versions(staged, *CHANGES))
+    added = add_versions(staged, *CHANGES)
+    digests = {version: digest for version, digest, _ in added}
     promote = "--from local --to staging"
 
     # Dry, nothing is written: no version, not even ZenML's stack.
@@ -121,8 +122,7 @@ def test_from_local_to_staging_and_back(staged: Home, mlflow: MlflowClient, tmp_
     tags = version.tags
     assert (tags["promoted_from_stack"], tags["promoted_from_version"]) == ("local", "1")
     assert tags["promoted_from_digest"] == tags["bundle_digest"] == digests["1"]
-    local = MlflowClient(f"sqlite:///{staged.path}/store/mlflow.db")
-    assert tags["promoted_from_run_id"] == local.get_model_version(NAME, "1").run_id
+    assert tags["promoted_from_run_id"] == added[0][2]
     assert tags["data_digest"]
     run = mlflow.get_run(version.run_id)
     assert run.data.tags["mlflow.runName"] == tags["zenml_run_name"]
@@ -174,14 +174,14 @@ def test_what_stops_a_promotion_and_leaves_the_champion(
     staged: Home, mlflow: MlflowClient, tmp_path: Path
 ) -> None:
     name = "housing_sample"
-    (_, digest), _, _ = add_versions(staged, *({"name": name, "title": f"Made {n} times"} for n in range(3)))
+    changes = [{"name": name, "title": f"Made {number} times"} for number in range(3)]
+    changes[2]["digest"] = "0" * 64
+    (_, digest, _), *_ = add_versions(staged, *changes)
     promote = "--from local --to staging"
     # In the local registry: version 2 damaged, version 3 another than was registered.
-    store = staged.path / "store"
-    damage = next(path for path in store.rglob("contract.json") if "Made 1 times" in path.read_text())
+    contracts = (staged.path / "store").rglob("contract.json")
+    damage = next(path for path in contracts if "Made 1 times" in path.read_text())
     damage.write_text(damage.read_text().replace("1 times", "9 times"))
-    local = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    local.set_model_version_tag(name, "3", "bundle_digest", "0" * 64)
 
     good, damaged, forged, unknown, no_champion = commands(
         staged,
