@@ -29,8 +29,8 @@ test: .venv/.dev .venv/.torch ## run all tests
 torch: .venv/.torch ## install PyTorch, for the candidate `network`
 
 .PHONY: serve
-serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT
-	@$(STATE) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
+serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with STACK=NAME, that stack's champion
+	@$(STATE) $(if $(STACK),&& $(RUN) -m steps.serve $(STACK) $(PROBLEM)) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
 
 .PHONY: image
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker

@@ -52,8 +52,13 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
     # Everything cheap that can be wrong is checked before anything slow is imported.
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
+    if arguments.pipeline != "promotion":
+        _refuse(arguments, MOVES, "is for --pipeline promotion alone")
     start = PIPELINES[arguments.pipeline](arguments)
-    stack = _stack(arguments.stack)
+    stack = _stack(arguments.to or arguments.stack)
+    if arguments.dry_run:
+        start(summary=arguments.summary, started=started, stack=stack)
+        return
     from stacks.checks import require_health
     from stacks.start import open_stack
 
@@ -143,11 +148,55 @@ def _profiling(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _promotion(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+    from stacks.source import fetch_apart
+    from stacks.stack_files import load_stack_file
+
+    _refuse(arguments, ("data", "target", "config", "set", "no_cache"), "is not for --pipeline promotion")
+    source, to = getattr(arguments, "from"), arguments.to
+    if arguments.stack != "local" or not to:
+        raise UserError("--pipeline promotion needs the stack to promote to: pass --to STACK, not --stack.")
+    if arguments.roll_back:
+        _refuse(arguments, ("from", "version"), "is not for --roll-back")
+    elif not source:
+        raise UserError("--pipeline promotion needs the stack to promote from: pass --from STACK.")
+    if source == to:
+        raise UserError(f"--from and --to are both '{to}'; a version is promoted from one stack to another.")
+    name = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems").name
+    load_stack_file(to, CONFIGS / "stacks")
+    fetched = None if arguments.roll_back else fetch_apart(source, name, arguments.version)
+
+    def start(*, summary: Path | None, started: float, stack: "Stack", **_: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        if arguments.dry_run:
+            from pipelines.promotion_plan import report
+
+            report(name, fetched=fetched, summary=summary, started=started, stack=stack)
+            return
+        from pipelines import promotion
+
+        promotion.run(name, fetched=fetched, summary=summary, started=started, stack=stack)
+
+    return start
+
+
+def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if getattr(arguments, name):
+            raise UserError(f"--{name.replace('_', '-')} {why}.")
+
+
 # Each checks its own arguments and returns what is to be run once ZenML is open.
 PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "training": _training,
     "profiling": _profiling,
+    "promotion": _promotion,
 }
+# The arguments of promotion alone.
+MOVES = ("from", "to", "version", "roll_back", "dry_run")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,6 +231,15 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting, e.g. seed=7 or candidates.lightgbm.num_leaves=63; KEY=null removes it",
     )
     parser.add_argument("--no-cache", action="store_true", help="run every step, also those unchanged")
+    parser.add_argument("--from", metavar="STACK", help="for promotion: where the version is")
+    parser.add_argument("--to", metavar="STACK", help="for promotion: where it is to be champion")
+    parser.add_argument("--version", metavar="N", help="for promotion: which one (the champion)")
+    parser.add_argument(
+        "--roll-back", action="store_true", help="for promotion: back to the champion before on --to"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="for promotion: say what would be done; write nothing"
+    )
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="also write the summary as JSON")
     return parser
 

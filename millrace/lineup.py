@@ -9,6 +9,7 @@ from typing import Any, Literal
 from zlib import crc32
 
 from millrace.bundle import Bundle
+from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.metrics import Floats
 from millrace.prediction_log import ModelName
@@ -74,12 +75,14 @@ class Lineup:
         Raises:
             UserError: their contracts ask for different things.
         """
-        schema = RequestReader(self.champion.bundle.problem).schema()
-        target = self.champion.bundle.problem.target
         for variant in self.variants[1:]:
-            problem = variant.bundle.problem
-            if RequestReader(problem).schema() != schema or problem.target != target:
+            if contract_differs(self.champion.bundle.problem, variant.bundle.problem):
                 raise UserError(
                     f"The {variant.role} {variant.name}:{variant.version} has another contract than the "
                     f"champion {self.champion.name}:{self.champion.version}: no request can go to both."
                 )
+
+
+def contract_differs(one: Problem, other: Problem) -> bool:
+    """Whether there are requests that only one of them takes, or answers that mean something else."""
+    return one.target != other.target or RequestReader(one).schema() != RequestReader(other).schema()

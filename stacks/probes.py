@@ -62,7 +62,7 @@ def zenml(stack: Stack, patience: float) -> Iterator[str]:
 
 def mlflow(stack: Stack, tracker: Component, patience: float) -> Iterator[str]:
     """MLflow's server: it answers, takes the credentials, and its version fits."""
-    configuration = _with_secrets(tracker)
+    configuration = with_secrets(tracker)
     if "tracking_uri" not in configuration:
         yield "kept in the artifact store"
         return
@@ -105,7 +105,7 @@ def s3(stack: Stack, store: Component, patience: float) -> Iterator[str]:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-    configuration = _with_secrets(store)
+    configuration = with_secrets(store)
     bucket, _, prefix = configuration["path"].removeprefix("s3://").partition("/")
     options = dict(configuration.get("client_kwargs") or {})
     where = options.get("endpoint_url") or "AWS"
@@ -204,7 +204,7 @@ def docker(_: Stack, __: Component, patience: float) -> Iterator[str]:
     yield f"Docker {told['Version']}"
 
 
-def _with_secrets(component: Component) -> dict[str, Any]:
+def with_secrets(component: Component) -> dict[str, Any]:
     """A component's configuration with the values of ZenML's secrets that it refers to."""
     configuration = dict(component.configuration)
     for key, value in configuration.items():

@@ -1,6 +1,5 @@
 """The bundle as a version in MLflow's registry, with the run that explains it."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +9,12 @@ from typing import Annotated, Any
 import pandas as pd
 from zenml import get_step_context, step
 
-from millrace.bundle import CARD, CARD_MARKDOWN, PROVENANCE, Bundle
+from millrace.bundle import CARD, CARD_MARKDOWN, Bundle
 from millrace.card import head, shown
 from millrace.contract import Problem
 from millrace.evaluation import Evaluation
 from millrace.leaderboard import Leaderboard
-from millrace.registry import DIGEST_TAG, Registration, Registry
+from millrace.registry import Registration, Registry
 from millrace.selection import CandidateResult
 from millrace.settings import TrainingSettings
 from millrace.tuning import TuningResult
@@ -23,8 +22,7 @@ from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.materializers import Plots
 from steps.model_control_plane import link_version
-
-ROOT = Path(__file__).parent.parent
+from steps.model_version import log_model, version_tags
 
 
 @step(experiment_tracker=True)
@@ -49,10 +47,10 @@ def register(
         if found is None:
             plots = {**evaluation_plots, **explanation_plots, **leaderboard_plot}
             run_id = _log_run(settings, leaderboard, evaluation, plots, tunings)
-            model_id = _log_model(bundle, training_rows)
+            model_id = log_model(bundle, training_rows)
             mlflow.log_text(shown(bundle.folder, CARD), CARD)
             description = head(shown(bundle.folder, CARD_MARKDOWN))
-            found = registry.register(model_id, run_id, _tags(bundle), description)
+            found = registry.register(model_id, run_id, version_tags(bundle), description)
         registry.mark_challenger(found.version)
         bundle_artifact = get_step_context().inputs["bundle"][0].id
         link_version(problem.name, found.version, found.digest, bundle_artifact)
@@ -170,53 +168,3 @@ def _png_files(plots: dict[str, bytes]) -> Iterator[Path]:
         for name, png in plots.items():
             (Path(folder) / f"{name}.png").write_bytes(png)
         yield Path(folder)
-
-
-def _log_model(bundle: Bundle, training_rows: pd.DataFrame) -> str:
-    """Log the bundle's folder as a pyfunc model and return its id.
-
-    With requirements and signature given, MLflow infers nothing, which would take it ten seconds.
-    """
-    import shutil
-    import tempfile
-
-    import mlflow
-
-    from millrace.pyfunc import input_example, signature
-
-    with tempfile.TemporaryDirectory() as scratch:
-        # MLflow names the copy after the folder.
-        folder = Path(scratch) / "bundle"
-        shutil.copytree(bundle.folder, folder)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            loader_module="millrace.pyfunc",
-            data_path=str(folder),
-            code_paths=[str(ROOT / "millrace")],
-            signature=signature(bundle.problem),
-            input_example=input_example(training_rows, bundle.problem),
-            pip_requirements=_requirements(),
-        )
-    model_id: str = logged.model_id
-    return model_id
-
-
-def _requirements() -> list[str]:
-    """What the service is locked to. MLflow adds itself, without a hash, so none may have one."""
-    lock = (ROOT / "requirements" / "serve.txt").read_text(encoding="utf-8")
-    return re.findall(r"^\S+==\S+", lock, re.MULTILINE)
-
-
-def _tags(bundle: Bundle) -> dict[str, str]:
-    provenance = bundle.read(PROVENANCE)
-    run = get_step_context().pipeline_run
-    revision = provenance["data"].get("dvc", {})
-    return {
-        DIGEST_TAG: bundle.digest,
-        "data_digest": provenance["data"]["digest"],
-        "data_origin": provenance["data"]["origin"],
-        **{f"data_{name}": value for name, value in revision.items()},
-        "git_revision": provenance["git_revision"] or "unknown",
-        "zenml_run_id": str(run.id),
-        "zenml_run_name": run.name,
-    }
