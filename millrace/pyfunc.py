@@ -13,7 +13,7 @@ from millrace.contract import OWN_PREFIX, Problem
 INTERVAL = "interval"
 PACKAGE = Path(__file__).parent
 # The package that goes with a model: Python imports its modules from the archive beside this file.
-STUB = '''"""The modules are in one archive: file by file, they would take a server longer than the model does."""
+STUB = '''"""The modules are in one archive: file by file, they would take longer than the model does."""
 
 __path__ = [f"{__path__[0]}/modules.zip"]
 '''

@@ -19,15 +19,18 @@ def as_outage(error: BaseException, stack: Stack) -> UserError | None:
         server = _lost(cause, servers)
         if server:
             return UserError(
-                f"{server} at {servers[server]} was lost during the run. What was finished is kept: once "
-                f"`run.py --stack {stack.name} --check` finds it well, the same command goes on from there."
+                f"{server} at {servers[server]} did not answer, or failed, during the run. What was "
+                f"finished is kept: once `run.py --stack {stack.name} --check` finds it well, the same "
+                "command goes on from there."
             )
     return None
 
 
 def _servers(stack: Stack) -> dict[str, str]:
     """The URLs of the stack's servers."""
-    store, tracker = (stack.components[kind].configuration for kind in ("artifact_store", "experiment_tracker"))
+    store, tracker = (
+        stack.components[kind].configuration for kind in ("artifact_store", "experiment_tracker")
+    )
     urls = {
         "ZenML's server": stack.server.url if stack.server else "",
         "S3": store.get("client_kwargs", {}).get("endpoint_url", ""),

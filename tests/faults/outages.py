@@ -1,6 +1,6 @@
-"""Servers of staging killed under a training, and what came of it: for the tests, and as a table of its own.
+"""Servers of staging killed under a training, and what came of it: for the tests, and as a table.
 
-`python -m tests.faults.outages` (`make faults`) kills each server at each of several steps, about ten minutes.
+`python -m tests.faults.outages` (`make faults`) kills each server at each of several steps, twenty minutes.
 """
 
 import os
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.staging import processes
 from tests.conftest import Home, make_home
 from tests.deploy.running import RunningStaging, running_staging
 
@@ -26,8 +27,8 @@ SMALL = (
     "--set=bootstrap=100",
     "--set=explained_rows=20",
 )
-# What the servers say of iris: versions whose bundle can be fetched and has the digest that the registry
-# names, aliases, MLflow runs that never ended, how ZenML's runs ended, and locks that are left.
+# What the servers say of iris: versions, those whose bundle can be fetched and has the digest that the
+# registry names, the champion, MLflow runs that never ended, how ZenML's ended, and locks that are left.
 STATE = """
 import json, os, tempfile
 from collections import Counter
@@ -42,7 +43,8 @@ from millrace.registry import Registry
 registry, client = Registry("iris", os.environ["MILLRACE_STAGING_MLFLOW_URL"]), Client()
 with tempfile.TemporaryDirectory() as folder:
     versions = registry.versions()
-    whole = [v.version for v in versions if verify(registry.fetch_bundle(v.version, Path(folder))) == v.digest]
+    fetch = lambda version: registry.fetch_bundle(version.version, Path(folder))
+    whole = [version.version for version in versions if verify(fetch(version)) == version.digest]
 print(json.dumps({
     "versions": [version.version for version in versions],
     "whole": whole,
@@ -88,7 +90,7 @@ def train(staging: RunningStaging, home: Home, *settings: str, outage: Outage | 
     told = _until(process, outage.step) if outage else ""
     with ThreadPoolExecutor(1) as pool:
         if outage:
-            staging.kill(outage.server)
+            kill(staging, outage.server)
             back = pool.submit(_start_later, staging, outage)
         _, rest = process.communicate(timeout=400)
         took = time.monotonic() - began
@@ -97,6 +99,12 @@ def train(staging: RunningStaging, home: Home, *settings: str, outage: Outage | 
     told += rest
     lines = told.strip().splitlines()
     return Outcome(process.returncode, took, lines[-1] if lines else "", told.count("taken from the cache"))
+
+
+def kill(staging: RunningStaging, server: str) -> None:
+    """kill -9 a server and its workers, which would go on answering."""
+    for process in processes.running(staging.servers[server].record):
+        process.kill()
 
 
 def state(home: Home) -> dict[str, Any]:

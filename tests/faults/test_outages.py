@@ -1,4 +1,4 @@
-"""Servers of staging lost under trainings; `make faults` has every server at every step, these stand for it."""
+"""Servers of staging lost under trainings: two cases of the many that `make faults` tries."""
 
 import threading
 from collections.abc import Iterator
@@ -48,10 +48,9 @@ def test_a_run_that_loses_a_server_names_it_and_the_same_command_goes_on(
     before = state(home)["versions"]
     found = train(staging, hasty, "--set=seed=31", outage=Outage("mlflow", "register", 8))
     assert found.code == 2
-    assert found.said == (
-        f"error: MLflow at {staging.environment['MILLRACE_STAGING_MLFLOW_URL']} was lost during the run. What was "
-        "finished is kept: once `run.py --stack staging --check` finds it well, the same command goes on from there."
-    )
+    url = staging.environment["MILLRACE_STAGING_MLFLOW_URL"]
+    assert found.said.startswith(f"error: MLflow at {url} did not answer, or failed, during the run.")
+    assert "the same command goes on" in found.said
     assert state(home)["versions"] == before
     again = train(staging, home, "--set=seed=31")
     assert (again.code, again.cached) == (0, 13)
