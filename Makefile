@@ -86,6 +86,14 @@ format: .venv/.dev ## put the code in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: faults
+faults: .venv/.dev ## kill each server of a staging under trainings; print what came of it (twenty minutes)
+	@$(RUN) -m tests.faults.outages
+
+.PHONY: bench-stacks
+bench-stacks: .venv/.dev ## training on local and on a staging of its own by turns; what S3 is asked (ten minutes)
+	@$(RUN) benchmarks/stacks.py
+
 .PHONY: bench
 bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/pipeline_overhead.py

@@ -64,18 +64,28 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
 
     require_health(stack)
 
-    lines, dead = open_stack(stack)
-    for name in dead:
-        print(f"  note: the run {name} was killed; it is now marked as failed", file=sys.stderr)
-    start(
-        config=arguments.config or CONFIGS / f"{arguments.pipeline}.yaml",
-        overrides=arguments.set,
-        use_cache=not arguments.no_cache,
-        summary=arguments.summary,
-        started=started,
-        stack=stack,
-        lines=lines,
-    )
+    try:
+        lines, dead = open_stack(stack)
+        for name in dead:
+            print(f"  note: the run {name} was killed; it is now marked as failed", file=sys.stderr)
+        start(
+            config=arguments.config or CONFIGS / f"{arguments.pipeline}.yaml",
+            overrides=arguments.set,
+            use_cache=not arguments.no_cache,
+            summary=arguments.summary,
+            started=started,
+            stack=stack,
+            lines=lines,
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        from stacks.outages import as_outage
+
+        outage = as_outage(error, stack)
+        if outage is None:
+            raise
+        raise outage from error
 
 
 def _stack(name: str) -> "Stack":

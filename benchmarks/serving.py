@@ -226,14 +226,14 @@ def _log_to_mlflow(bundle: Path) -> None:
     import mlflow
 
     from millrace.bundle import load_bundle
-    from millrace.pyfunc import signature
+    from millrace.pyfunc import pack_code, signature
 
     shutil.rmtree(bundle.parent / "mlflow", ignore_errors=True)
     mlflow.pyfunc.save_model(
         bundle.parent / "mlflow",
         loader_module="millrace.pyfunc",
         data_path=str(bundle),
-        code_paths=[str(ROOT / "millrace")],
+        code_paths=[str(pack_code(bundle.parent))],
         signature=signature(load_bundle(bundle).problem),
         pip_requirements=[],
     )

@@ -1,5 +1,6 @@
 """The bundle as an MLflow model: the loader that MLflow calls, by name, instead of a pickle."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ from millrace.bundle import Bundle, load_bundle
 from millrace.contract import OWN_PREFIX, Problem
 
 INTERVAL = "interval"
+PACKAGE = Path(__file__).parent
+# The package that goes with a model: Python imports its modules from the archive beside this file.
+STUB = '''"""The modules are in one archive: file by file, they would take longer than the model does."""
+
+__path__ = [f"{__path__[0]}/modules.zip"]
+'''
 
 
 class BundleModel:
@@ -36,6 +43,18 @@ class BundleModel:
 def _load_pyfunc(path: str) -> BundleModel:
     """MLflow's entry point: `path` is the bundle's folder."""
     return BundleModel(load_bundle(Path(path)))
+
+
+def pack_code(folder: Path) -> Path:
+    """Write this package into `folder` as MLflow is to log it, in two files; returns the package's folder."""
+    package = folder / PACKAGE.name
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").write_text(STUB, encoding="utf-8")
+    with zipfile.ZipFile(package / "modules.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(PACKAGE.rglob("*.py")):
+            if path != PACKAGE / "__init__.py":
+                archive.write(path, path.relative_to(PACKAGE))
+    return package
 
 
 def signature(problem: Problem) -> Any:

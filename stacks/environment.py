@@ -34,6 +34,8 @@ def variables() -> dict[str, str]:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # A server that is away is waited for, for a minute and not for four.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
         "MPLBACKEND": "agg",
         # LightGBM's threads wait for one another by spinning: beside another busy process a fit of one
         # second then takes minutes. Read by OpenMP when it is loaded.

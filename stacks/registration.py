@@ -4,6 +4,7 @@ from typing import Any
 
 from millrace.errors import UserError
 from stacks.flavors import normal
+from stacks.lease import leased
 from stacks.stack_files import Component, Stack, is_reference, is_secret
 
 OWNER = {"made_by": "millrace"}
@@ -14,10 +15,20 @@ def register_stack(stack: Stack) -> tuple[str, list[str]]:
 
     Nothing is changed before all of it is known to be Millrace's own. Secrets from the environment
     become one ZenML secret, and the components refer to it: what they hold themselves, everybody can read.
+    Of two machines that are the first on a server, one makes the stack and the other finds it.
 
     Raises:
         UserError: a stack, component or secret of this name exists that Millrace did not make.
     """
+    from zenml.client import Client
+
+    if stack.server is None or Client().list_stacks(name=f"equals:{stack.name}").items:
+        return _register(stack)
+    with leased(f"lock-stack-{stack.name}"):
+        return _register(stack)
+
+
+def _register(stack: Stack) -> tuple[str, list[str]]:
     from zenml.client import Client
     from zenml.enums import StackComponentType
 

@@ -34,7 +34,9 @@ def open_stack(stack: Stack) -> tuple[StepLines, list[str]]:
             print("First start: setting up the local ZenML store, about ten seconds.", file=sys.stderr)
         source_utils.set_custom_source_root(str(environment.ROOT))
         _ = Client().zen_store
+        quickstart.forget_secrets()
         os.environ["ZENML_ACTIVE_STACK_ID"], changes = register_stack(stack)
+        quickstart.forget_secrets()
         if not first:
             for change in changes:
                 print(f"  {stack.name}: {change}", file=sys.stderr)

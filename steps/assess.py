@@ -11,7 +11,6 @@ from millrace import evaluation, explanation
 from millrace.bundle import FittedModel
 from millrace.contract import Problem
 from millrace.evaluation import Evaluation
-from millrace.explanation import Importance
 from millrace.features import encode_target
 from millrace.metrics import Outcome
 from millrace.pages import render
@@ -72,7 +71,7 @@ def evaluate(
 def explain(
     model: FittedModel, gold: pd.DataFrame, problem: Problem, settings: TrainingSettings
 ) -> tuple[
-    Annotated[list[Importance], "importance"],
+    Annotated[dict[str, float], "importance"],
     Annotated[Plots, "explanation_plots"],
     Annotated[HTMLString, "explanation_page"],
 ]:
@@ -92,4 +91,6 @@ def explain(
         one=contributions.for_row(0),
         plots=plots,
     )
-    return contributions.importance, plots, HTMLString(page)
+    # ZenML would store a list as one artifact for each of its elements.
+    importance = {item.feature: item.value for item in contributions.importance}
+    return importance, plots, HTMLString(page)

@@ -23,7 +23,7 @@ def log_model(bundle: Bundle, rows: pd.DataFrame) -> str:
 
     import mlflow
 
-    from millrace.pyfunc import input_example, signature
+    from millrace.pyfunc import input_example, pack_code, signature
 
     with tempfile.TemporaryDirectory() as scratch:
         # MLflow names the copy after the folder.
@@ -33,7 +33,7 @@ def log_model(bundle: Bundle, rows: pd.DataFrame) -> str:
             name="model",
             loader_module="millrace.pyfunc",
             data_path=str(folder),
-            code_paths=[str(ROOT / "millrace")],
+            code_paths=[str(pack_code(Path(scratch)))],
             signature=signature(bundle.problem),
             input_example=input_example(rows, bundle.problem),
             pip_requirements=_requirements(),

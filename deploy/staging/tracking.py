@@ -117,7 +117,8 @@ def _make_api_key(settings: Settings) -> None:
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {_token(settings)}"
         api = f"{settings.url('zenml')}/api/v1"
-        no_survey = {"user_metadata": {"finished_onboarding_survey": True}}
+        # The dashboard opens with a survey until both are answered.
+        no_survey = {"user_metadata": {"finished_onboarding_survey": True}, "email_opted_in": False}
         session.put(f"{api}/current-user", json=no_survey, timeout=TIMEOUT).raise_for_status()
         accounts = session.get(f"{api}/service_accounts?name=pipelines", timeout=TIMEOUT).json()["items"]
         if not accounts:

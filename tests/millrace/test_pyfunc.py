@@ -1,6 +1,8 @@
 """The bundle as MLflow calls it: answers and probabilities under names of their own."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -13,7 +15,7 @@ from millrace.bundle import PROVENANCE, Bundle, seal, write_json
 from millrace.errors import UserError
 from millrace.intervals import fit_intervals
 from millrace.metrics import Outcome
-from millrace.pyfunc import BundleModel, signature
+from millrace.pyfunc import BundleModel, pack_code, signature
 from tests.millrace.cases import Case, make_case, make_fitted
 
 
@@ -94,3 +96,41 @@ def test_mlflow_takes_the_level_by_its_own_parameters(case: Case, tmp_path: Path
     np.testing.assert_array_equal(loaded.predict(rows), plain)
     with pytest.raises(MlflowException, match="interval"):
         loaded.predict(rows, params={"interval": "wide"})
+
+
+# What a process without this checkout finds, and where it finds it.
+ELSEWHERE = """
+import sys
+import mlflow, pandas as pd
+loaded = mlflow.pyfunc.load_model("model")
+answers = loaded.predict(pd.read_parquet("rows.parquet"))
+pd.DataFrame({"y": answers}).to_parquet("answers.parquet")
+print(sys.modules["millrace.bundle"].__file__)
+"""
+
+
+def test_a_model_brings_its_code_in_one_archive(tmp_path: Path) -> None:
+    model, table = asked(make_case("regression"))
+    (tmp_path / "bundle").mkdir()
+    model.bundle.fitted.save(tmp_path / "bundle")
+    write_json(tmp_path / "bundle" / PROVENANCE, {})
+    seal(tmp_path / "bundle")
+    mlflow.pyfunc.save_model(
+        tmp_path / "model",
+        loader_module="millrace.pyfunc",
+        data_path=str(tmp_path / "bundle"),
+        code_paths=[str(pack_code(tmp_path))],
+        pip_requirements=[],
+    )
+    code = tmp_path / "model" / "code"
+    assert {str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()} == {
+        "millrace/__init__.py",
+        "millrace/modules.zip",
+    }
+    table.to_parquet(tmp_path / "rows.parquet")
+    command = [sys.executable, "-P", "-c", ELSEWHERE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(code / "millrace" / "modules.zip" / "bundle.py")
+    answers = pd.read_parquet(tmp_path / "answers.parquet")["y"]
+    np.testing.assert_array_equal(answers, model.predict(table))

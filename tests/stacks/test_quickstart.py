@@ -31,6 +31,20 @@ print(json.dumps({
     "journal": journal,
 }))
 """
+SECRETS = """
+import json
+from stacks import quickstart
+quickstart.apply()
+from zenml.client import Client
+client = Client()
+client.create_secret("key", {"value": "one"})
+ask = lambda: client.get_secret_by_name_and_private_status("key").secret_values["value"]
+told = [ask()]
+client.update_secret("key", add_or_update_values={"value": "two"})
+told.append(ask())
+quickstart.forget_secrets()
+print(json.dumps([*told, ask()]))
+"""
 
 
 def test_zenml_still_asks_for_all_distributions_at_every_call() -> None:
@@ -43,6 +57,11 @@ def test_zenml_still_activates_integrations_before_a_run() -> None:
     from zenml.pipelines import pipeline_definition
 
     assert "activate_integrations" in inspect.getsource(pipeline_definition.Pipeline._compile)
+
+
+def test_a_secret_is_asked_for_once_until_it_may_have_changed(home: Home) -> None:
+    outcome = home.ask(SECRETS)
+    assert outcome == ["one", "one", "two"]
 
 
 def test_applied_it_finds_distributions_activates_nothing_and_writes_ahead(home: Home) -> None:
