@@ -155,6 +155,12 @@ class Output:
             content: bytes = self._files.cat_file(f"{self._work}/{name}")
         return content
 
+    def published(self, name: str) -> bytes:
+        """A file of the output once it is whole."""
+        with self._writing():
+            content: bytes = self._files.cat_file(f"{self._final}/{name}")
+        return content
+
     def keep(self, partition: Partition) -> None:
         """Write down that a partition is finished; its files have been written."""
         name = f"{LEDGER}/partition-{partition.part:05d}-{partition.number:05d}.json"

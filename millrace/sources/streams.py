@@ -227,7 +227,7 @@ def _arrow(place: Place, suffix: str, wanted: Wanted, rows: int) -> Iterator[Bat
 
 
 def _text(place: Place, wanted: Wanted, size: int) -> Iterator[Batch]:
-    """A large CSV file in UTF-8; without commas between cells it is looked through for decimal ones before."""
+    """A large CSV file in UTF-8; if no commas part its cells, it is looked through for decimal ones first."""
     with _plain(place) as (file, _):
         head = file.read(delimited.SAMPLE)
     delimiter = delimited.find_delimiter(head, wanted)
