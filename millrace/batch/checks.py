@@ -58,20 +58,21 @@ class Checker:
         """
         check_names(table.column_names, list(self.problem.features), self.problem, origin)
         values: dict[str, pd.Series[Any]] = {}
-        faults: list[Faults] = []
+        unreadable: list[Faults] = []
+        broken: list[Faults] = []
         reasons: Counter[str] = Counter()
         for name, column in self._columns.items():
             values[name], (unread, words) = read_column(table.column(name), name, column, origin)
-            faults.append((unread, words))
+            unreadable.append((unread, words))
             if len(unread):
                 reasons[f"{name}: cannot be read as {column.type}"] += len(unread)
             for rows, what in column_faults(values[name], column):
                 # A cell that could not be read is null because of that; one reason is enough.
                 others = np.setdiff1d(rows, unread, assume_unique=True)
                 if len(others):
-                    faults.append((others, f"{name}: {what}"))
+                    broken.append((others, f"{name}: {what}"))
                     reasons[f"{name}: {what}"] += len(others)
-        return Checked(values, joined(faults), reasons)
+        return Checked(values, joined([*unreadable, *broken]), reasons)
 
     def requested(self, table: pa.Table, checked: Checked, rows: NDArray[np.int64]) -> pa.Table:
         """Some sound rows as a service would be sent them."""

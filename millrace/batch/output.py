@@ -89,26 +89,11 @@ class Output:
         Raises:
             UserError: there is something else, another process writes it, or it cannot be written to.
         """
-        with self._writing():
-            if self.place.local and self._files.exists(self._replaced) and not self._exists(self._final):
-                # A run was killed between moving the old output away and the new one in.
-                self._files.mv(self._replaced, self._final, recursive=True)
-            begun = self._read(LEDGER + "/job.json", Begun)
-            self._check_place(overwrite)
-            self._take_lock()
-            if begun is not None and begun.job != job:
-                if not overwrite:
-                    raise OutputError(
-                        f"{self.uri}: holds an unfinished job of other input, model or settings; say it as "
-                        "it was said then, or discard what is done with --overwrite."
-                    )
-                self.discard()
-                self._take_lock()
-                begun = None
-            runs = (*begun.runs, run) if begun else (run,)
-            begun = Begun(job=job, began=begun.began if begun else now, runs=runs)
-            self.write(f"{LEDGER}/job.json", begun.model_dump_json().encode())
-        return begun
+        try:
+            return self._open(job, run, now, overwrite)
+        except BaseException:
+            self.close()
+            raise
 
     def finished(self) -> tuple[dict[int, list[Partition]], dict[int, PartRecord]]:
         """The partitions that are there, by part, and the parts of which all are."""
@@ -210,6 +195,28 @@ class Output:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _open(self, job: str, run: str, now: float, overwrite: bool) -> Begun:
+        with self._writing():
+            if self.place.local and self._files.exists(self._replaced) and not self._exists(self._final):
+                # A run was killed between moving the old output away and the new one in.
+                self._files.mv(self._replaced, self._final, recursive=True)
+            begun = self._read(LEDGER + "/job.json", Begun)
+            self._check_place(overwrite)
+            self._take_lock()
+            if begun is not None and begun.job != job:
+                if not overwrite:
+                    raise OutputError(
+                        f"{self.uri}: holds an unfinished job of other input, model or settings; say it as "
+                        "it was said then, or discard what is done with --overwrite."
+                    )
+                self.discard()
+                self._take_lock()
+                begun = None
+            runs = (*begun.runs, run) if begun else (run,)
+            begun = Begun(job=job, began=begun.began if begun else now, runs=runs)
+            self.write(f"{LEDGER}/job.json", begun.model_dump_json().encode())
+        return begun
 
     def _check_place(self, overwrite: bool) -> None:
         """Refuse a place where something is that no job of ours left, or that is not to be replaced."""
