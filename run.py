@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.errors import UserError, unknown
+from millrace.errors import Incomplete, UserError, unknown
 from stacks import environment
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Start = Callable[..., None]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one pipeline. Returns 0; 2 for what the user can mend; 1 for a fault of ours."""
+    """Run one pipeline. Returns 0; 2 for what the user can mend, 3 if the rest is done; 1 for our fault."""
     started = time.perf_counter()
     arguments = _parser().parse_args(argv)
     environment.prepare()
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         _run(arguments, started)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, Incomplete) else 2
     except KeyboardInterrupt:
         print("error: stopped; the same command goes on from the finished steps.", file=sys.stderr)
         return 130
@@ -49,11 +49,12 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         raise UserError(f"Say what to run: --pipeline with one of {', '.join(PIPELINES)}; or --check.")
     if arguments.pipeline not in PIPELINES:
         raise unknown("pipeline", arguments.pipeline, PIPELINES)
+    for pipeline, names in OPTIONS.items():
+        if arguments.pipeline != pipeline:
+            _refuse(arguments, names, f"is for --pipeline {pipeline}")
     # Everything cheap that can be wrong is checked before anything slow is imported.
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
-    if arguments.pipeline != "promotion":
-        _refuse(arguments, MOVES, "is for --pipeline promotion alone")
     start = PIPELINES[arguments.pipeline](arguments)
     stack = _stack(arguments.to or arguments.stack)
     if arguments.dry_run:
@@ -193,6 +194,41 @@ def _promotion(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _inference(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+    from millrace.intervals import HIGHEST, LOWEST
+    from millrace.sources import Source
+    from millrace.sources.credentials import keep
+
+    if arguments.data or arguments.target:
+        raise UserError("--pipeline inference takes no --data or --target; pass --input URI --output URI.")
+    if not (arguments.input and arguments.output):
+        raise UserError("--pipeline inference needs a table and a place: pass --input URI --output URI.")
+    if arguments.intervals is not None and not LOWEST <= arguments.intervals <= HIGHEST:
+        raise UserError(f"--intervals {arguments.intervals:g}: a level is from {LOWEST} to {HIGHEST}.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.input)
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import inference
+
+        inference.run(
+            problem.name,
+            source=source,
+            output=keep(arguments.output),
+            model=arguments.model,
+            level=arguments.intervals,
+            explain=arguments.explain,
+            overwrite=arguments.overwrite,
+            **common,
+        )
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -204,9 +240,13 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "training": _training,
     "profiling": _profiling,
     "promotion": _promotion,
+    "inference": _inference,
 }
-# The arguments of promotion alone.
-MOVES = ("from", "to", "version", "roll_back", "dry_run")
+# Those of one pipeline alone.
+OPTIONS = {
+    "inference": ("input", "output", "model", "explain", "intervals", "overwrite"),
+    "promotion": ("from", "to", "version", "roll_back", "dry_run"),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -226,6 +266,22 @@ def _parser() -> argparse.ArgumentParser:
         help="a file, a database's table or a DVC revision instead of the problem's source: docs/sources.md",
     )
     parser.add_argument("--target", metavar="COLUMN", help="for profiling: the column to predict")
+    scoring = parser.add_argument_group("for inference")
+    scoring.add_argument("--input", metavar="URI", help="a table, a folder, or a pattern: a/*.parquet")
+    scoring.add_argument(
+        "--output", metavar="URI", help="the folder to make, of CSV files if it ends in .csv, else Parquet"
+    )
+    scoring.add_argument("--model", help="champion, challenger, or a version (champion)")
+    scoring.add_argument("--explain", action="store_true", help="with each feature's contribution")
+    scoring.add_argument(
+        "--intervals",
+        nargs="?",
+        type=float,
+        const=0.9,
+        metavar="LEVEL",
+        help="with an interval, or set of classes, that holds the truth so often (0.9)",
+    )
+    scoring.add_argument("--overwrite", action="store_true", help="replace an output that is there")
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(
         "--check", action="store_true", help="only look whether the stack is ready; run nothing"
@@ -241,15 +297,12 @@ def _parser() -> argparse.ArgumentParser:
         help="change a setting, e.g. seed=7 or candidates.lightgbm.num_leaves=63; KEY=null removes it",
     )
     parser.add_argument("--no-cache", action="store_true", help="run every step, also those unchanged")
-    parser.add_argument("--from", metavar="STACK", help="for promotion: where the version is")
-    parser.add_argument("--to", metavar="STACK", help="for promotion: where it is to be champion")
-    parser.add_argument("--version", metavar="N", help="for promotion: which one (the champion)")
-    parser.add_argument(
-        "--roll-back", action="store_true", help="for promotion: back to the champion before on --to"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="for promotion: say what would be done; write nothing"
-    )
+    moving = parser.add_argument_group("for promotion")
+    moving.add_argument("--from", metavar="STACK", help="where the version is")
+    moving.add_argument("--to", metavar="STACK", help="where it is to be champion")
+    moving.add_argument("--version", metavar="N", help="which one (the champion)")
+    moving.add_argument("--roll-back", action="store_true", help="back to the champion before, on --to")
+    moving.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="also write the summary as JSON")
     return parser
 

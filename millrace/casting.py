@@ -42,12 +42,12 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     Raises:
         UserError: a column is missing or there twice, or there are no rows.
     """
-    _check_names(raw.column_names, problem, origin)
+    check_names(raw.column_names, list(problem.columns), problem, origin)
     if raw.num_rows == 0:
         raise UserError(f"{origin}: has a header but no rows.")
 
     def read(name: str) -> tuple["pd.Series[Any]", Faults]:
-        return _read_column(raw.column(name), name, problem.columns[name], origin)
+        return read_column(raw.column(name), name, problem.columns[name], origin)
 
     found = in_threads(read, problem.columns)
     columns: dict[str, Any] = {name: values for name, (values, _) in zip(problem.columns, found, strict=True)}
@@ -56,10 +56,14 @@ def cast(raw: pa.Table, problem: Problem, origin: str) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def _read_column(
+def read_column(
     given: pa.ChunkedArray, name: str, column: Column, origin: str
 ) -> tuple["pd.Series[Any]", Faults]:
-    """A column's values, and which cells are there but cannot be read."""
+    """A column's values, and which cells are there but cannot be read.
+
+    Raises:
+        UserError: it holds bytes that are no text.
+    """
     try:
         given = plain(given, column)
     except pa.ArrowInvalid:
@@ -251,8 +255,12 @@ def _article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _check_names(names: list[str], problem: Problem, origin: str) -> None:
-    wanted = list(problem.columns)
+def check_names(names: list[str], wanted: list[str], problem: Problem, origin: str) -> None:
+    """See that a table has each of the problem's columns that are wanted, once.
+
+    Raises:
+        UserError: names the one that is missing or there twice.
+    """
     twice = sorted({name for name in wanted if names.count(name) > 1})
     if twice:
         raise UserError(f"{origin}: the column '{twice[0]}' stands in the header twice; rename one.")

@@ -86,7 +86,7 @@ def row_faults(bronze: pd.DataFrame, problem: Problem) -> tuple[list[Faults], Po
     looks: list[Callable[[], Any]] = [
         partial(alike, table),
         partial(_unreadable, bronze[UNREADABLE]),
-        *(partial(_column_faults, bronze[name], column) for name, column in columns),
+        *(partial(column_faults, bronze[name], column) for name, column in columns),
     ]
     doubtful, unreadable, *broken = in_threads(call, looks)
     faults = _cell_faults(unreadable, dict(zip(problem.columns, broken, strict=True)))
@@ -125,7 +125,7 @@ def _key_faults(table: pd.DataFrame, key: str, doubtful: Positions) -> Faults:
     return clashing, f"{key}: several different rows have this key"
 
 
-def _column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Positions, str]]:
+def column_faults(values: "pd.Series[Any]", column: Column) -> list[tuple[Positions, str]]:
     """Rows whose value breaks the contract, and how."""
     if column.type not in NUMERIC:
         missing = values.isna().to_numpy()

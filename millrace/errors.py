@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class Incomplete(UserError):  # noqa: N818 - it says how the work is, not what went wrong
+    """What could be done is done, and the rest is for the user to mend: the command line exits with 3."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name most like `name`, or an empty string."""
     by_lower = {option.lower(): option for option in known}

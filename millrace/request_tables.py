@@ -89,7 +89,7 @@ def write_table(table: "pa.Table", media: str) -> bytes:
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
         else:
-            pa.csv.write_csv(_flat(table), sink, pa.csv.WriteOptions(quoting_style="needed"))
+            pa.csv.write_csv(flat(table), sink, pa.csv.WriteOptions(quoting_style="needed"))
     except pa.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise InvalidRequest(f"The table cannot come back as '{media}': {reason}.", "table") from None
@@ -158,7 +158,7 @@ def _number(text: str) -> Any:
     return number if isfinite(number) else text
 
 
-def _flat(table: "pa.Table") -> "pa.Table":
+def flat(table: "pa.Table") -> "pa.Table":
     """CSV has no lists: a set of classes becomes their names with a bar between."""
     import pyarrow as pa
 

@@ -87,7 +87,7 @@ class Progress:
         if self.budget.seconds is not None:
             left = min(left, max(self.budget.seconds - (now - self.began), 0))
         self._line(
-            f"trial {done} of {self.budget.trials}, best {self.metric} {best:.4f}, {_duration(left)} left"
+            f"trial {done} of {self.budget.trials}, best {self.metric} {best:.4f}, {duration(left)} left"
         )
 
     def close(self, result: TuningResult) -> None:
@@ -105,5 +105,6 @@ class Progress:
         print(f"  tune_{self.candidate}: {text}", file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """About how long, in words."""
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"

@@ -19,13 +19,13 @@ KINDS = {".parquet": "Parquet", ".arrow": "Arrow", ".feather": "Feather"}
 
 def read_file(place: Place, suffix: str, wanted: Wanted) -> Found:
     """Read one file."""
-    with _readable(place, suffix):
+    with readable(place, suffix):
         if place.remote_http:
             return _scan(_in_memory(place.content(), suffix), KINDS[suffix], wanted)
         with place.reading():
             # Arrow's message for a file that is not there speaks of datasets.
             place.filesystem.info(place.path)
-        filesystem = _arrow_filesystem(place)
+        filesystem = arrow_filesystem(place)
         dataset = ds.dataset(place.path, filesystem=filesystem, format=_format(suffix))
         if suffix == ".parquet" and wanted.expression(dataset.schema) is None:
             with pq.ParquetFile(place.path, filesystem=filesystem, pre_buffer=not place.local) as file:
@@ -35,10 +35,10 @@ def read_file(place: Place, suffix: str, wanted: Wanted) -> Found:
 
 def read_folder(place: Place, paths: list[str], suffix: str, wanted: Wanted) -> Found:
     """Read a folder's files as one table; folders named `column=value` give a column."""
-    with _readable(place, suffix):
+    with readable(place, suffix):
         dataset = ds.dataset(
             paths,
-            filesystem=_arrow_filesystem(place),
+            filesystem=arrow_filesystem(place),
             format=_format(suffix),
             partitioning="hive",
             partition_base_dir=place.path,
@@ -75,14 +75,16 @@ def _format(suffix: str) -> str:
     return "parquet" if suffix == ".parquet" else "ipc"
 
 
-def _arrow_filesystem(place: Place) -> Any:
+def arrow_filesystem(place: Place) -> Any:
+    """The place's file system as Arrow knows it."""
     from pyarrow import fs
 
     return fs.LocalFileSystem() if place.local else fs.PyFileSystem(fs.FSSpecHandler(place.filesystem))
 
 
 @contextmanager
-def _readable(place: Place, suffix: str) -> Iterator[None]:
+def readable(place: Place, suffix: str) -> Iterator[None]:
+    """Turn what Arrow raises into one sentence."""
     try:
         yield
     except UserError:

@@ -37,7 +37,7 @@ def read(text: Text, origin: str, wanted: Wanted) -> Found:
     content = text.utf8
     if b"\n" not in content and b"\r" not in content:
         raise UserError(f"{origin}: has a header but no rows.")
-    delimiter = _delimiter(_sample(content), wanted)
+    delimiter = find_delimiter(content, wanted)
     table, names = _parse(content, delimiter, origin, wanted)
     if not table.num_rows:
         raise UserError(f"{origin}: has a header but no rows.")
@@ -47,6 +47,11 @@ def read(text: Text, origin: str, wanted: Wanted) -> Found:
         parts.append(f"decimal commas in {', '.join(converted)}")
     found = wanted.pick(table, ", ".join(parts))
     return Found(found.table, names, found.format)
+
+
+def find_delimiter(content: bytes, wanted: Wanted) -> str:
+    """The delimiter of a file that begins with `content`, which is UTF-8."""
+    return _delimiter(_sample(content), wanted)
 
 
 def _sample(content: bytes) -> str:
@@ -123,11 +128,28 @@ def _convert_decimal_commas(table: pa.Table, wanted: Wanted) -> tuple[pa.Table, 
     for position, name in enumerate(table.column_names):
         if wanted.columns and name in wanted.columns and wanted.columns[name].type not in NUMERIC:
             continue
-        cells = pc.utf8_trim_whitespace(table.column(position))
-        commas = pc.match_substring_regex(cells, COMMA)
-        sure = pc.and_not(commas, pc.match_substring_regex(cells, PERHAPS_THOUSANDS))
-        if pc.any(sure).as_py() and not pc.any(pc.match_substring_regex(cells, POINT)).as_py():
-            plain = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
-            table = table.set_column(position, name, pc.if_else(commas, plain, cells))
+        if has_commas(table.column(position)) and not has_points(table.column(position)):
+            table = table.set_column(position, name, with_points(table.column(position)))
             converted.append(name)
     return table, converted
+
+
+def has_commas(column: pa.ChunkedArray) -> bool:
+    """Whether a column of text has decimal commas that cannot be thousands."""
+    cells = pc.utf8_trim_whitespace(column)
+    commas = pc.match_substring_regex(cells, COMMA)
+    sure = pc.and_not(commas, pc.match_substring_regex(cells, PERHAPS_THOUSANDS))
+    return bool(pc.any(sure).as_py())
+
+
+def has_points(column: pa.ChunkedArray) -> bool:
+    """Whether a column of text has decimal points."""
+    cells = pc.utf8_trim_whitespace(column)
+    return bool(pc.any(pc.match_substring_regex(cells, POINT)).as_py())
+
+
+def with_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with points for its decimal commas."""
+    cells = pc.utf8_trim_whitespace(column)
+    plain = pc.replace_substring(pc.replace_substring(cells, ".", ""), ",", ".")
+    return pc.if_else(pc.match_substring_regex(cells, COMMA), plain, cells)

@@ -100,6 +100,16 @@ def is_file_uri(uri: str) -> bool:
 
 def read(uri: str, endpoint: str, source: Source, wanted: Wanted) -> Found:
     """Read the file or folder at a path or fsspec URI; `endpoint` is for stores that speak S3."""
+    place, sheet = find(uri, endpoint, source)
+    return read_place(place, sheet, source.encoding, wanted)
+
+
+def find(uri: str, endpoint: str, source: Source) -> tuple[Place, str]:
+    """Where a path or fsspec URI leads, and the sheet that is meant; nothing is looked at yet.
+
+    Raises:
+        UserError: it is no URI, or a package is missing that it needs.
+    """
     sheet = source.sheet
     path, fragment = uri, ""
     if "#" in uri and uri.partition("#")[0].lower().endswith(EXCEL):
@@ -123,7 +133,7 @@ def read(uri: str, endpoint: str, source: Source, wanted: Wanted) -> Found:
         ) from None
     except (ValueError, OSError) as error:
         raise UserError(f"{source.origin}: not a path or URI that can be read: {reason(error)}.") from None
-    return read_place(Place(filesystem, inside, source.origin), sheet or fragment, source.encoding, wanted)
+    return Place(filesystem, inside, source.origin), sheet or fragment
 
 
 def read_place(place: Place, sheet: str, encoding: str | None, wanted: Wanted) -> Found:
@@ -133,7 +143,7 @@ def read_place(place: Place, sheet: str, encoding: str | None, wanted: Wanted) -
         UserError: nothing is there, the ending is not known, or the content is not what the ending says.
     """
     path = urlsplit(place.path).path if place.remote_http else place.path
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if sheet and suffix != EXCEL:
         raise UserError(f"{place.origin}: 'sheet' is for {EXCEL} files.")
     if encoding and suffix not in (*TEXT, *JSON, ".zip"):
@@ -162,7 +172,7 @@ def read_place(place: Place, sheet: str, encoding: str | None, wanted: Wanted) -
     raise UserError(f"{place.origin}: the file type is not known; name a {known} file.")
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """The ending that says what a file holds; `.zip` if only the file in it says so."""
     name = PurePosixPath(path.lower())
     if name.suffix in COMPRESSED:
@@ -176,7 +186,7 @@ def _read_text(place: Place, suffix: str, encoding: str | None, wanted: Wanted) 
 
     plain = text.decompress(place.content(), place.origin)
     if suffix == ".zip":
-        suffix = _suffix(plain.name)
+        suffix = suffix_of(plain.name)
         if suffix not in (*TEXT, *JSON):
             raise UserError(f"{place.origin}: holds '{plain.name}', which is no table of text.")
     if suffix in JSON:
@@ -194,7 +204,7 @@ def _read_folder(place: Place, wanted: Wanted) -> Found:
     inside = {path: path.removeprefix(place.path).strip("/").split("/") for path in paths}
     # As Spark and Arrow do: what starts with _ or . is bookkeeping, not data.
     shown = [path for path, parts in inside.items() if not any(part.startswith(("_", ".")) for part in parts)]
-    suffixes = {_suffix(path) for path in shown} & set(COLUMNAR)
+    suffixes = {suffix_of(path) for path in shown} & set(COLUMNAR)
     if not suffixes:
         known = f"{', '.join(COLUMNAR[:-1])} or {COLUMNAR[-1]}"
         raise UserError(f"{place.origin}: is a directory with no {known} file in it; name one file.")
@@ -203,4 +213,4 @@ def _read_folder(place: Place, wanted: Wanted) -> Found:
             f"{place.origin}: is a directory with {' and '.join(sorted(suffixes))} files; keep one kind."
         )
     (suffix,) = suffixes
-    return columnar.read_folder(place, [path for path in shown if _suffix(path) == suffix], suffix, wanted)
+    return columnar.read_folder(place, [path for path in shown if suffix_of(path) == suffix], suffix, wanted)

@@ -32,18 +32,22 @@ class Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The columns of a contract, or None for all, the filters on rows, and whose they are."""
+    """The columns of a contract, or None for all, the filters on rows, and whose they are.
+
+    With `every`, the table's other columns are kept, too.
+    """
 
     columns: Mapping[str, Column] | None = None
     where: tuple[Filter, ...] = ()
     origin: str = ""
+    every: bool = False
 
     def choose(self, names: Sequence[str]) -> list[str]:
         """Those of a table's columns to keep, in the table's order.
 
         All of them if a wanted one is missing or there twice: whoever says so has to see them.
         """
-        if self.columns is None or any(names.count(name) != 1 for name in self.columns):
+        if self.every or self.columns is None or any(names.count(name) != 1 for name in self.columns):
             return list(names)
         return [name for name in names if name in self.columns]
 
