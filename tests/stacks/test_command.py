@@ -36,7 +36,7 @@ def test_an_unknown_stack_is_told_with_the_nearest(capsys: pytest.CaptureFixture
         ("promotion --from staging --to local --problem iriss", "Unknown problem 'iriss'"),
         ("promotion --to local --roll-back --version 3", "--version is not for --roll-back"),
         ("promotion --to local --roll-back --data x.csv", "--data is not for --pipeline promotion"),
-        ("training --dry-run --to local", "--to is for --pipeline promotion alone"),
+        ("training --dry-run --to local", "--to is for --pipeline promotion"),
         ("promotion --to local --roll-back", "no champion of 'housing_sample' before the present one"),
         ("promotion --to local --roll-back --dry-run", "no champion of 'housing_sample' before"),
     ],
