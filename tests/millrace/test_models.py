@@ -20,7 +20,7 @@ from millrace.contract import Problem, Task
 from millrace.metrics import PRIMARY, Outcome, compute_metrics
 from millrace.models import CandidateSettings, TrainingRows, base, fit_model, load_model, network
 from millrace.models.base import Model
-from millrace.models.linear import LinearModel
+from millrace.models.linear import LinearModel, LinearSettings, fit_pipeline
 from millrace.promotion import baseline_predictions
 from tests.millrace.cases import (
     KINDS,
@@ -99,7 +99,7 @@ def test_another_seed_stores_other_bytes(case: Case, drawing: str, tmp_path: Pat
     assert saved(one, tmp_path / "one") != saved(two, tmp_path / "two")
 
 
-FILES = {"model.txt", "model.skops", "model.safetensors", "model.json", "network.json", "background.npy"}
+FILES = {"model.txt", "linear.json", "model.safetensors", "model.json", "network.json", "background.npy"}
 CHILD = """
 import sys
 from dataclasses import replace
@@ -328,5 +328,6 @@ def test_a_linear_model_predicts_what_scikit_learn_would(task: Task) -> None:
     model, case = make_fitted(task, "linear").model, make_case(task)
     assert isinstance(model, LinearModel)
     dense = case.state.dense(case.rows.matrix)
-    theirs = model.pipeline.predict if task == "regression" else model.pipeline.predict_proba
+    pipeline = fit_pipeline(LinearSettings(), case.rows)
+    theirs = pipeline.predict if task == "regression" else pipeline.predict_proba
     np.testing.assert_allclose(model.predict(case.rows.matrix), theirs(dense), rtol=1e-12, atol=1e-14)
