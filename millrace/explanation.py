@@ -173,8 +173,7 @@ def _contributions(model: Model, matrix: Matrix, threads: int) -> tuple[Floats, 
 
 def _forest(model: RandomForestModel, matrix: Matrix, threads: int) -> tuple[Floats, Floats]:
     values, base = as_lightgbm.contributions(model.trees, model.read(matrix), threads)
-    trees = len(model.forest.estimators_)
-    return _by_input(values, model.state) / trees, base / trees
+    return _by_input(values, model.state) / model.size, base / model.size
 
 
 def _linear(model: LinearModel, matrix: Matrix) -> tuple[Floats, Floats]:
@@ -182,8 +181,8 @@ def _linear(model: LinearModel, matrix: Matrix) -> tuple[Floats, Floats]:
 
     Exact for columns that are independent (Lundberg and Lee, NIPS 2017, corollary 1).
     """
-    coefficients, intercepts = model.coefficients
-    return _by_input(model.scaled(matrix)[:, :, None] * coefficients, model.state), intercepts
+    values = model.scaled(matrix)[:, :, None] * model.coefficients.T
+    return _by_input(values, model.state), model.intercepts
 
 
 def _blend(model: BlendModel, matrix: Matrix, threads: int) -> tuple[Floats, Floats]:

@@ -13,20 +13,17 @@ import numpy as np
 
 from millrace.bundle import FittedModel
 from millrace.explanation import Contributions, explain
-from millrace.features import FeatureState
 from millrace.metrics import Floats
 from millrace.models import Model
 from millrace.models.base import TreeModel
 from millrace.models.blend import BlendModel
+from millrace.models.proof import probes, same
 from millrace.scales import to_unit
 from millrace.single_row import SingleRow
 from millrace.transforms import Matrix
 
 log = logging.getLogger(__name__)
 Answer = Callable[[Matrix], Floats]
-PROBES, SHARE_MISSING = 64, 0.1
-# How far apart two ways to the same sum may round, as a share of it.
-TOLERANCE = 1e-12
 
 
 class Scorer:
@@ -35,7 +32,7 @@ class Scorer:
     def __init__(self, fitted: FittedModel) -> None:
         """Build all that is the same for every request: search trees, boosters, handles."""
         self.fitted = fitted
-        self._answer = _quick(fitted.model, _probes(fitted.state))
+        self._answer = _quick(fitted.model, probes(fitted.state))
 
     def predict(self, inputs: Matrix) -> Floats:
         """Values [rows] in the target's unit, or probabilities [rows, classes], for rows [rows, inputs]."""
@@ -69,10 +66,10 @@ class _Trees:
         return told.reshape(len(rows), -1)
 
 
-def _quick(model: Model, probes: Matrix) -> Answer:
+def _quick(model: Model, rows: Matrix) -> Answer:
     """A quick way to a model's answers, or the model's own where that is not proved to be the same."""
     if isinstance(model, BlendModel):
-        known = np.vstack([probes, model.background])
+        known = np.vstack([rows, model.background])
         weights = [member.weight for member in model.members]
         answers = [_quick(member.model, known) for member in model.members]
 
@@ -84,7 +81,7 @@ def _quick(model: Model, probes: Matrix) -> Answer:
     if not isinstance(model, TreeModel):
         return model.predict
     trees = _Trees(model)
-    if _same(trees, model.predict, probes):
+    if _same(trees, model.predict, rows):
         return trees
     log.warning("%s answers otherwise than its trees do; it is asked itself, which is slower.", model.kind)
     return model.predict
@@ -92,21 +89,5 @@ def _quick(model: Model, probes: Matrix) -> Answer:
 
 def _same(quick: Answer, own: Answer, rows: Matrix) -> bool:
     expected = own(rows)
-    atol = TOLERANCE * float(np.abs(expected).max())
     several, one = quick(rows), np.concatenate([quick(row[None]) for row in rows])
-    return all(np.allclose(found, expected, rtol=TOLERANCE, atol=atol) for found in (several, one))
-
-
-def _probes(state: FeatureState) -> Matrix:
-    """Made-up rows of the matrix, about the middle of the training rows, with gaps: [rows, columns]."""
-    rng = np.random.default_rng(0)
-    inputs = np.empty((PROBES, len(state.inputs)))
-    for position, column in enumerate(state.inputs):
-        if column.fill is None:
-            inputs[:, position] = rng.integers(0, len(column.categories), PROBES)
-        elif column.kind == "boolean":
-            inputs[:, position] = rng.integers(0, 2, PROBES)
-        else:
-            inputs[:, position] = column.fill + (abs(column.fill) or 1.0) * rng.normal(size=PROBES)
-    inputs[rng.random(inputs.shape) < SHARE_MISSING] = np.nan
-    return state.expand(inputs)
+    return same(several, expected) and same(one, expected)

@@ -123,6 +123,11 @@ class TreeModel(ABC):
     def answer(self, told: Matrix) -> NDArray[np.float64]:
         """What `predict` returns, from what the trees tell of rows: [rows, outputs]."""
 
+    def by_trees(self, matrix: Matrix) -> NDArray[np.float64]:
+        """The answers that the trees make."""
+        told = np.asarray(self.trees.predict(self.read(matrix)), dtype=np.float64)
+        return self.answer(told.reshape(len(matrix), -1))
+
 
 def two_classes(chances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities of both classes [rows, 2] from those of the second [rows]."""

@@ -97,8 +97,7 @@ class LightGBMModel(TreeModel):
         return told[:, 0] if self.task == "regression" else two_classes(told[:, 0])
 
     def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        told = np.asarray(self.booster.predict(matrix), dtype=np.float64)
-        return self.answer(told.reshape(len(matrix), -1))
+        return self.by_trees(matrix)
 
     def save(self, folder: Path) -> None:
         text = self.booster.model_to_string()

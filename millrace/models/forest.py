@@ -1,7 +1,6 @@
-"""Random forest of scikit-learn, stored by skops."""
+"""Random forest of scikit-learn."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -9,19 +8,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from millrace import as_lightgbm
-from millrace.contract import Task
 from millrace.features import FeatureState
-from millrace.models import skops_files
-from millrace.models.base import TrainingRows, TreeModel, two_classes
+from millrace.models.base import TrainingRows, two_classes
+from millrace.models.grown import GrownModel
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
     import lightgbm
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-# What skops does not trust by itself.
-TRUSTED = ["sklearn.tree._tree.Tree"]
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -40,17 +35,11 @@ def readable(matrix: Matrix, state: FeatureState) -> Matrix:
     return np.maximum(np.minimum(state.dense(matrix), LARGEST), -LARGEST)
 
 
-class RandomForestModel(TreeModel):
+class RandomForestModel(GrownModel):
     """A forest on the dense matrix: a category is a column of its own, so their order means nothing."""
 
     kind = "random_forest"
-
-    def __init__(
-        self, forest: "RandomForestRegressor | RandomForestClassifier", task: Task, state: FeatureState
-    ) -> None:
-        self.forest = forest
-        self.task = task
-        self.state = state
+    trusted = ("sklearn.tree._tree.Tree",)
 
     @classmethod
     def fit(
@@ -68,27 +57,27 @@ class RandomForestModel(TreeModel):
         return cls(forest, rows.task, rows.state)
 
     @cached_property
-    def trees(self) -> "lightgbm.Booster":
-        return as_lightgbm.of_forest(self.forest, self.forest.n_classes_ if self.task == "multiclass" else 1)
+    def size(self) -> int:
+        """How many trees there are for each output."""
+        return int(self.trees.current_iteration())
+
+    def converted(self) -> "lightgbm.Booster":
+        outputs = self.estimator.n_classes_ if self.task == "multiclass" else 1
+        return as_lightgbm.of_forest(self.estimator, outputs)
 
     def read(self, matrix: Matrix) -> Matrix:
         return readable(matrix, self.state).astype(np.float32).astype(np.float64)
 
     def answer(self, told: Matrix) -> NDArray[np.float64]:
-        means = told / len(self.forest.estimators_)
+        means = told / self.size
         if self.task == "multiclass":
             return means
         return means[:, 0] if self.task == "regression" else two_classes(means[:, 0])
 
-    def predict(self, matrix: Matrix) -> NDArray[np.float64]:
+    def asked(self, matrix: Matrix) -> NDArray[np.float64]:
         dense = readable(matrix, self.state)
         if self.task == "regression":
-            return np.asarray(self.forest.predict(dense), dtype=np.float64)
-        return np.asarray(self.forest.predict_proba(dense), dtype=np.float64)
-
-    def save(self, folder: Path) -> None:
-        skops_files.save(self.forest, folder)
-
-    @classmethod
-    def load(cls, folder: Path, task: Task, state: FeatureState) -> "RandomForestModel":
-        return cls(skops_files.load(folder, TRUSTED), task, state)
+            return np.asarray(self.estimator.predict(dense), dtype=np.float64)
+        chances = np.asarray(self.estimator.predict_proba(dense), dtype=np.float64)
+        # As the trees tell of it, to the last digit; scikit-learn adds up either class by itself.
+        return chances if self.task == "multiclass" else two_classes(chances[:, 1])

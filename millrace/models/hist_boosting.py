@@ -1,8 +1,7 @@
-"""Histogram gradient boosting of scikit-learn, stored by skops."""
+"""Histogram gradient boosting of scikit-learn."""
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,23 +9,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from millrace import as_lightgbm
-from millrace.contract import Task
-from millrace.features import FeatureState
-from millrace.models import skops_files
-from millrace.models.base import TrainingRows, TreeModel, probabilities
+from millrace.models.base import TrainingRows, probabilities
+from millrace.models.grown import GrownModel
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
 if TYPE_CHECKING:
     import lightgbm
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-# What skops does not trust by itself; the last two are how scikit-learn encodes categories.
-TRUSTED = [
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "functools.partial",
-    "sklearn.utils.validation.check_array",
-]
 # No column is binned finer; a category column with more of them is read as numbers.
 MAX_CATEGORIES = 255
 # For fewer rows, waking a second thread for every tree costs more than it saves.
@@ -45,16 +35,16 @@ class HistBoostingSettings(Strict):
     l2_regularization: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class HistBoostingModel(TreeModel):
+class HistBoostingModel(GrownModel):
     """Boosted trees that take missing values and categories as they are."""
 
     kind = "hist_boosting"
-
-    def __init__(
-        self, booster: "HistGradientBoostingRegressor | HistGradientBoostingClassifier", task: Task
-    ) -> None:
-        self.booster = booster
-        self.task = task
+    # The last two are how scikit-learn encodes categories.
+    trusted = (
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "functools.partial",
+        "sklearn.utils.validation.check_array",
+    )
 
     @classmethod
     def fit(
@@ -75,26 +65,18 @@ class HistBoostingModel(TreeModel):
         booster = make(**parameters, early_stopping=False, random_state=seed)
         with _at_most(threads if len(matrix) >= ROWS_FOR_THREADS else 1):
             booster.fit(matrix, rows.learnt, sample_weight=rows.weights)
-        return cls(booster, rows.task)
+        return cls(booster, rows.task, rows.state)
 
-    @cached_property
-    def trees(self) -> "lightgbm.Booster":
-        return as_lightgbm.of_hist_boosting(self.booster)
+    def converted(self) -> "lightgbm.Booster":
+        return as_lightgbm.of_hist_boosting(self.estimator)
 
     def answer(self, told: Matrix) -> NDArray[np.float64]:
         return told[:, 0] if self.task == "regression" else probabilities(told)
 
-    def predict(self, matrix: Matrix) -> NDArray[np.float64]:
-        answer = self.booster.predict if self.task == "regression" else self.booster.predict_proba
+    def asked(self, matrix: Matrix) -> NDArray[np.float64]:
+        answer = self.estimator.predict if self.task == "regression" else self.estimator.predict_proba
         with _at_most(1) if len(matrix) < ROWS_FOR_THREADS else nullcontext():
             return np.asarray(answer(matrix), dtype=np.float64)
-
-    def save(self, folder: Path) -> None:
-        skops_files.save(self.booster, folder)
-
-    @classmethod
-    def load(cls, folder: Path, task: Task, state: FeatureState) -> "HistBoostingModel":
-        return cls(skops_files.load(folder, TRUSTED), task)
 
 
 def _at_most(threads: int) -> AbstractContextManager[Any]:

@@ -17,7 +17,7 @@ from millrace.explanation import FOREST_ROWS, SAMPLED_ROWS, Contributions, expla
 from millrace.metrics import Floats
 from millrace.models.forest import RandomForestModel, readable
 from millrace.models.hist_boosting import HistBoostingModel
-from millrace.models.linear import LinearModel
+from millrace.models.linear import LinearModel, LinearSettings, fit_pipeline
 from millrace.transforms import Matrix
 from tests.millrace.cases import (
     KINDS,
@@ -100,7 +100,7 @@ def test_a_linear_model_is_explained_as_by_shap_from_the_training_rows(case: Cas
 
     fitted, matrix = make_fitted(case.problem.task, "linear"), case.rows.matrix
     assert isinstance(fitted.model, LinearModel)
-    pipeline = fitted.model.pipeline
+    pipeline = fit_pipeline(LinearSettings(), case.rows)
     scaled = pipeline[0].transform(case.state.dense(matrix))
     theirs = shap.LinearExplainer(pipeline[1], shap.maskers.Independent(scaled, len(scaled)))
     found = explain(fitted, matrix[:9])
@@ -118,7 +118,8 @@ def test_a_forest_is_explained_as_by_shap(case: Case) -> None:
     fitted, matrix = make_fitted(case.problem.task, "random_forest"), case.rows.matrix[:9]
     assert isinstance(fitted.model, RandomForestModel)
     dense = readable(matrix, case.state)
-    theirs = np.asarray(shap.TreeExplainer(fitted.model.forest).shap_values(dense)).reshape(*dense.shape, -1)
+    explainer = shap.TreeExplainer(fitted.model.estimator)
+    theirs = np.asarray(explainer.shap_values(dense)).reshape(*dense.shape, -1)
     found = explain(fitted, matrix)
     theirs = theirs[:, :, -len(found.outputs) :]
     for feature in range(5):
@@ -139,7 +140,7 @@ def test_histogram_boosting_without_categories_is_explained_as_by_shap(task: Tas
     model = fit("hist_boosting", rows)
     assert isinstance(model, HistBoostingModel)
     found = explain(FittedModel(rows.problem, rows.state, model), rows.matrix[:9])
-    theirs = shap.TreeExplainer(model.booster)
+    theirs = shap.TreeExplainer(model.estimator)
     values = np.asarray(theirs.shap_values(rows.matrix[:9])).reshape(9, 2, -1)
     np.testing.assert_allclose(found.values, values, atol=1e-9)
     np.testing.assert_allclose(found.base, np.ravel(theirs.expected_value), atol=1e-9)

@@ -18,9 +18,18 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from millrace.bundle import FittedModel
 from millrace.contract import Problem, Task
 from millrace.metrics import PRIMARY, Outcome, compute_metrics
-from millrace.models import CandidateSettings, TrainingRows, base, fit_model, load_model, network
+from millrace.models import (
+    CandidateSettings,
+    TrainingRows,
+    base,
+    fit_model,
+    load_model,
+    network,
+    skops_files,
+)
 from millrace.models.base import Model
-from millrace.models.linear import LinearModel
+from millrace.models.grown import GrownModel
+from millrace.models.linear import LinearModel, LinearSettings, fit_pipeline
 from millrace.promotion import baseline_predictions
 from tests.millrace.cases import (
     KINDS,
@@ -99,7 +108,7 @@ def test_another_seed_stores_other_bytes(case: Case, drawing: str, tmp_path: Pat
     assert saved(one, tmp_path / "one") != saved(two, tmp_path / "two")
 
 
-FILES = {"model.txt", "model.skops", "model.safetensors", "model.json", "network.json", "background.npy"}
+FILES = {"model.txt", "linear.json", "model.safetensors", "model.json", "network.json", "background.npy"}
 CHILD = """
 import sys
 from dataclasses import replace
@@ -126,6 +135,60 @@ def test_files_are_no_pickles(fitted: FittedModel, tmp_path: Path) -> None:
         assert Path(name).name in FILES
         assert b"sklearn.tree._classes\n" not in content
         assert not content.startswith(b"\x80")
+
+
+ALONE = """
+import sys
+from pathlib import Path
+import numpy as np
+from millrace.bundle import FittedModel
+from millrace.scoring import Scorer
+for task in ("regression", "binary", "multiclass"):
+    for kind in ("linear", "random_forest", "hist_boosting", "lightgbm"):
+        folder = Path(sys.argv[1]) / task / kind
+        fitted = FittedModel.load(folder)
+        inputs = np.load(folder / "inputs.npy")
+        scorer = Scorer(fitted)
+        found = np.concatenate([scorer.predict(inputs[:1]), scorer.predict(inputs[1:])])
+        np.testing.assert_allclose(found, np.load(folder / "expected.npy"), rtol=1e-12, atol=1e-14)
+# LightGBM itself imports more of scikit-learn than this.
+imported = {"skops", "torch", "sklearn.ensemble", "sklearn.linear_model"} & set(sys.modules)
+assert not imported, imported
+"""
+
+
+def test_a_loaded_model_answers_without_scikit_learn(tmp_path: Path) -> None:
+    for task in TASKS:
+        for kind in ("linear", "random_forest", "hist_boosting", "lightgbm"):
+            fitted, folder = make_fitted(task, kind), tmp_path / task / kind
+            folder.mkdir(parents=True)
+            fitted.save(folder)
+            inputs = make_case(task).rows.inputs[:101]
+            np.save(folder / "inputs.npy", inputs)
+            np.save(folder / "expected.npy", fitted.predict_matrix(fitted.state.expand(inputs)))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", ALONE, str(tmp_path)], env=environment, check=True)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["random_forest", "hist_boosting"])
+def test_trees_that_answer_otherwise_are_not_stored(task: Task, kind: str, tmp_path: Path) -> None:
+    case = make_case(task)
+    model = fit(kind, case.rows)
+    assert isinstance(model, GrownModel)
+    model._trees = fit(kind, case.rows, seed=1).trees  # type: ignore[attr-defined]
+    assert set(saved(model, tmp_path)) == {"model.skops"}
+    loaded = load_model(kind, tmp_path, task, case.state)
+    assert loaded.predict(case.rows.matrix).tobytes() == model.predict(case.rows.matrix).tobytes()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_linear_model_is_read_from_scikit_learns_own_file(task: Task, tmp_path: Path) -> None:
+    case = make_case(task)
+    skops_files.save(fit_pipeline(LinearSettings(), case.rows), tmp_path)
+    loaded = load_model("linear", tmp_path, task, case.state)
+    expected = make_fitted(task, "linear").model.predict(case.rows.matrix)
+    assert loaded.predict(case.rows.matrix).tobytes() == expected.tobytes()
 
 
 def test_a_file_with_another_type_is_refused(case: Case, tmp_path: Path) -> None:
@@ -328,5 +391,6 @@ def test_a_linear_model_predicts_what_scikit_learn_would(task: Task) -> None:
     model, case = make_fitted(task, "linear").model, make_case(task)
     assert isinstance(model, LinearModel)
     dense = case.state.dense(case.rows.matrix)
-    theirs = model.pipeline.predict if task == "regression" else model.pipeline.predict_proba
+    pipeline = fit_pipeline(LinearSettings(), case.rows)
+    theirs = pipeline.predict if task == "regression" else pipeline.predict_proba
     np.testing.assert_allclose(model.predict(case.rows.matrix), theirs(dense), rtol=1e-12, atol=1e-14)
