@@ -154,8 +154,10 @@ def opened_copy(of: Path, path: Path) -> Iterator[Home]:
     home = make_home(path)
     shutil.copytree(of, home.path)
     with pytest.MonkeyPatch.context() as patch:
-        for name in VARIABLES:
-            patch.delenv(name, raising=False)
+        for name in (*VARIABLES, "ZENML_ACTIVE_STACK_ID"):
+            # First set, so that what is set in the meantime goes again, too.
+            patch.setenv(name, "")
+            patch.delenv(name)
         patch.setenv("MILLRACE_HOME", str(home.path))
         for name, value in environment.variables().items():
             patch.setenv(name, value)

@@ -108,7 +108,7 @@ def iris_url(iris_bundle: Bundle) -> Iterator[str]:
 def expected(bundle: Bundle, body: dict[str, Any]) -> float:
     """What a bundle predicts for the first row of a request."""
     question = RequestReader(bundle.problem).read(json.dumps(body).encode())
-    return float(variant("champion", bundle).predict(question)[0])
+    return float(variant("champion", bundle).scorer.predict(question.matrix)[0])
 
 
 def settled(page: Page) -> None:

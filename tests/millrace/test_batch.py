@@ -24,7 +24,7 @@ from millrace.batch import BatchSettings, Job, Manifest, Output, run_job
 from millrace.batch.job import Progress
 from millrace.batch.records import digest_of
 from millrace.bundle import Bundle, FittedModel
-from millrace.casting import cast
+from millrace.casting import cast, joined
 from millrace.cleaning import row_faults
 from millrace.contract import Task
 from millrace.errors import UserError
@@ -158,9 +158,9 @@ def test_rows_that_break_the_contract_are_in_quarantine_for_training_s_reasons(t
     table.to_parquet(tmp_path / "in.parquet", index=False)
     manifest = run_job(make_job(tmp_path / "in.parquet"), Output(str(tmp_path / "out")), "run", False)
     problem = make_problem(key=None)
-    expected, _ = row_faults(cast(pa.Table.from_pandas(table.assign(y=0.0)), problem, "homes"), problem)
+    faults, _ = row_faults(cast(pa.Table.from_pandas(table.assign(y=0.0)), problem, "homes"), problem)
     bad = ds.dataset(tmp_path / "out" / "_quarantine").to_table().to_pandas()
-    assert dict(zip(bad["_row"], bad["_reason"], strict=True)) == expected.to_dict()
+    assert dict(zip(bad["_row"], bad["_reason"], strict=True)) == joined(faults).to_dict()
     assert bad["_file"].eq(str(tmp_path / "in.parquet")).all()
     assert table.loc[bad["_row"], "floor"].tolist() == pytest.approx(bad["floor"].tolist(), nan_ok=True)
     assert manifest.rows.model_dump() == {"read": 430, "scored": 425, "quarantined": 5}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from millrace.prediction_log import LogSettings, LogStatus, PredictionLog
+from millrace.prediction_log.log import SLICE
 from tests.millrace.cases import make_problem
 from tests.millrace.logged import make_entry, requests, run, wait
 
@@ -92,8 +93,7 @@ def test_what_finds_no_place_while_the_store_is_away_is_lost_and_counted(
     assert status == LogStatus(0, 10_000, {"unavailable": 5000})
     found = {int(number) for number in requests(f"sqlite:///{path}")}
     assert len(found) == 10_000
-    # At most a slice of the queue, a twentieth.
-    assert set(range(kept + 500, kept + 9500)) <= found
+    assert set(range(kept + SLICE, kept + 10_000 - SLICE)) <= found
 
 
 def test_a_folder_that_goes_is_made_again(uri: str, tmp_path: Path) -> None:

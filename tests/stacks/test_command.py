@@ -12,7 +12,7 @@ def test_what_to_run_must_be_said_unless_only_the_stack_is_looked_at(
 ) -> None:
     assert run.main([]) == 2
     assert (
-        "Say what to run: --pipeline with one of training, profiling, promotion; or --check."
+        "Say what to run: --pipeline with one of training, profiling, promotion, inference; or --check."
         in capsys.readouterr().err
     )
     assert run.main(["--check"]) == 0
