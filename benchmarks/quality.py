@@ -162,9 +162,7 @@ def main(rounds: int) -> None:
         names = [name for name in CONTENDERS if CONTENDERS[name][0] == table]
         least = figures[names[0]]["all"]
         size = f"{ROWS[table]:,} rows x {len(PROBLEM.columns)} columns"
-        print(
-            f"\n{what}, {size}, the quickest of {rounds} runs\n{'':<30}{'seconds':>9}{'ratio':>9}{'peak MB':>9}"
-        )
+        print(f"\n{what}, {size}, quickest of {rounds}\n{'':<30}{'seconds':>9}{'ratio':>9}{'peak MB':>9}")
         for name in names:
             found = figures[name]
             print(f"{name:<30}{found['all']:>9.2f}{found['all'] / least:>9.2f}{found['peak']:>9.0f}")
