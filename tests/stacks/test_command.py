@@ -16,7 +16,8 @@ def test_what_to_run_must_be_said_unless_only_the_stack_is_looked_at(
         in capsys.readouterr().err
     )
     assert run.main(["--check"]) == 0
-    assert "is writable" in capsys.readouterr().out
+    # The table breaks a long path where it ends, at any terminal's width.
+    assert "writable" in capsys.readouterr().out
 
 
 def test_an_unknown_stack_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str], opened: Home) -> None:  # noqa: ARG001
