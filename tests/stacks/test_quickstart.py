@@ -13,6 +13,7 @@ quickstart.import_mlflow()
 polars_after_mlflow = "polars" in sys.modules
 import polars
 from zenml.client import Client
+from zenml.integrations.mlflow.experiment_trackers import MLFlowExperimentTracker
 from zenml.integrations.registry import integration_registry
 from zenml.utils import source_utils
 listings = []
@@ -21,13 +22,14 @@ importlib.metadata.packages_distributions = lambda: listings.append(1) or search
 modules = ("pandas.core", "zenml", "sklearn", "sklearn", "nowhere")
 found = [source_utils._get_package_for_module(name) for name in modules]
 integration_registry.activate_integrations()
+MLFlowExperimentTracker.disable_autologging(None)
 with Client().zen_store.engine.connect() as connection:
     journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
 print(json.dumps({
     "found": found,
     "listings": len(listings),
     "polars": [polars_after_mlflow, polars.__name__],
-    "activated": [name for name in ("bentoml", "lightgbm") if name in sys.modules],
+    "activated": [name for name in ("bentoml", "lightgbm", "torch") if name in sys.modules],
     "journal": journal,
 }))
 """
@@ -57,6 +59,14 @@ def test_zenml_still_activates_integrations_before_a_run() -> None:
     from zenml.pipelines import pipeline_definition
 
     assert "activate_integrations" in inspect.getsource(pipeline_definition.Pipeline._compile)
+
+
+def test_zenml_still_makes_schemas_of_parameters_and_turns_off_autologging() -> None:
+    from zenml.config import compiler
+    from zenml.integrations.mlflow.experiment_trackers import mlflow_experiment_tracker as mlflow
+
+    assert "_compute_parameter_schema()" in inspect.getsource(compiler.Compiler._get_step_spec)
+    assert "disable_autologging()" in inspect.getsource(mlflow.MLFlowExperimentTracker.cleanup_step_run)
 
 
 def test_a_secret_is_asked_for_once_until_it_may_have_changed(home: Home) -> None:
