@@ -12,6 +12,7 @@ from millrace.errors import Incomplete
 from millrace.registry import CHAMPION
 from millrace.sources import Source
 from millrace.strict import Strict
+from pipelines.closing import make_facts, open_console
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
 from pipelines.summary import write_summary
@@ -123,22 +124,10 @@ def run(
 
 def print_summary(summary: InferenceSummary) -> None:
     """Print the closing table."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
-    facts = Table(
-        title=Text(f"\n{summary.problem}: predictions of version {summary.model_version}", style="bold"),
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
+    console = open_console()
+    facts = make_facts(f"{summary.problem}: predictions of version {summary.model_version}")
     rows = summary.rows
     parts = f"{rows.scored:,} scored + {rows.quarantined:,} quarantined"
     facts.add_row("rows", f"{rows.read:,} read = {parts}")

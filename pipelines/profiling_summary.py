@@ -10,6 +10,7 @@ from millrace.contract import Column
 from millrace.profiling.drafting import ColumnProfile, Draft
 from millrace.quality import shown_range
 from millrace.strict import Strict
+from pipelines.closing import make_facts, open_console
 
 
 class Decision(Strict):
@@ -70,13 +71,10 @@ class ProfilingSummary(Strict):
 
 def print_summary(summary: ProfilingSummary, cached: bool) -> None:
     """Print the closing table."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = open_console()
     title = Text(f"\n{summary.problem}: {summary.task} of {summary.target}", style="bold")
     board = Table(title=title, title_justify="left")
     for name in ("column", "becomes", "allowed", "why"):
@@ -87,9 +85,7 @@ def print_summary(summary: ProfilingSummary, cached: bool) -> None:
         board.add_row(Text(decision.column), decision.becomes, decision.allowed, notes)
     console.print(board)
 
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = make_facts()
     rows = summary.rows
     parts = f"{rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
     facts.add_row("rows", f"{rows.read} read = {parts}, by the draft")

@@ -2,6 +2,7 @@
 
 from millrace.strict import Strict
 from millrace.succession import Contract
+from pipelines.closing import make_facts, open_console
 from stacks.stack_files import Stack
 
 
@@ -33,24 +34,11 @@ class PromotionSummary(Strict):
 
 def print_summary(summary: PromotionSummary, stack: Stack) -> None:
     """Print the closing table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = open_console()
     way = f"{summary.source} -> {summary.target}" if summary.source else f"{summary.target}, rolled back"
     title = f"{summary.problem}: {way}{', a dry run' if summary.is_dry else ''}"
-    facts = Table(
-        title=Text(f"\n{title}", style="bold"),
-        title_justify="left",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = make_facts(title)
     if summary.source:
         facts.add_row("from", f"version {summary.source_version} of stack {summary.source}")
         facts.add_row("bundle", _bundle(summary))

@@ -15,6 +15,7 @@ from millrace.metrics import Interval
 from millrace.promotion import Criterion
 from millrace.registry import Registration
 from millrace.strict import Strict
+from pipelines.closing import make_facts, open_console
 from stacks.stack_files import Stack
 from steps.materializers import TABLE
 from steps.promote import Promotion
@@ -111,12 +112,9 @@ def write_summary(summary: Strict, path: Path) -> None:
 
 def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stack) -> None:
     """Print the closing table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = open_console()
     title = f"{summary.problem}{' (synthetic data)' if summary.synthetic else ''}: {summary.task}"
     board = Table(title=f"\n{title}", title_justify="left", title_style="bold")
     for name in (
@@ -137,9 +135,7 @@ def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stac
         )
     console.print(board)
 
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
+    facts = make_facts()
     for name, interval in summary.holdout.items():
         facts.add_row(
             f"holdout {name}",
