@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.forked import Forked
 
 # Before anything loads OpenMP; see stacks/environment.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -27,6 +30,11 @@ QUICK = (
     "--set=bootstrap=200",
     "--set=explained_rows=50",
 )
+# Files that stay with one worker, for the servers that they start; every other file may be with any.
+TOGETHER = {
+    "staging": ("tests/faults/test_outages.py", "tests/deploy/test_staging.py"),
+    "stacks": tuple(f"tests/stacks/test_{name}.py" for name in ("checks", "lease", "staging", "transfer")),
+}
 VARIABLES = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
 # MLflow's versions and aliases, ZenML's stages by version, and how many runs ended how.
 STATE = """
@@ -49,6 +57,19 @@ print(json.dumps({
 """
 
 
+class Together(LoadScopeScheduling):
+    """Gives a worker whole files, and those of `TOGETHER` with one another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((name for name, files in TOGETHER.items() if file in files), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Of pytest-xdist: who gives tests to workers."""
+    return Together(config, log)
+
+
 @dataclass(frozen=True)
 class Home:
     """A state folder and the environment that points a process at it."""
@@ -56,16 +77,9 @@ class Home:
     path: Path
     environment: dict[str, str] = field(repr=False)
 
-    def python(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start Python in the repository with this home."""
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def python(self, *arguments: str) -> Forked:
+        """Start a script or `-c` code in the repository with this home."""
+        return Forked(arguments, self.environment, ROOT)
 
     def ask(self, code: str) -> Any:
         """Run code with this home's stores and return the JSON it prints last."""
@@ -78,9 +92,9 @@ class Home:
         """What the stores say of iris, asked in a new process: this one would see stale databases."""
         return dict(self.ask(STATE))
 
-    def start(self, *arguments: str, problem: str = "iris") -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, problem: str = "iris") -> Forked:
         """Start the training command."""
-        return self.python("run.py", "--pipeline", "training", "--problem", problem, *arguments)
+        return self.python(*training(problem), *arguments)
 
     def train(self, *arguments: str, problem: str = "iris") -> "subprocess.CompletedProcess[str]":
         """Run the training command with small models until it ends."""
@@ -96,6 +110,11 @@ class Home:
             assert done.returncode == 0, done.stderr
             summary: dict[str, Any] = json.loads(path.read_text())
             return summary
+
+
+def training(problem: str) -> tuple[str, ...]:
+    """The training command, without settings."""
+    return "run.py", "--pipeline", "training", "--problem", problem
 
 
 def forget_object_stores() -> None:
@@ -116,7 +135,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Path]:
     """A home after one training of iris, with a champion, and a copy of it to go back to."""
     folder = tmp_path_factory.mktemp("trained")
     home = make_home(folder / "state")
-    home.summary()
+    # As a user has it: by an interpreter that has imported nothing yet.
+    subprocess.run([sys.executable, *training("iris"), *QUICK], cwd=ROOT, env=home.environment, check=True)
     shutil.copytree(home.path, folder / "copy")
     return home, folder / "copy"
 

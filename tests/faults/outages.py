@@ -4,7 +4,6 @@
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from deploy.staging import processes
 from tests.conftest import Home, make_home
 from tests.deploy.running import RunningStaging, running_staging
+from tests.forked import Forked
 
 # Two small candidates: these runs are about the servers.
 SMALL = (
@@ -122,9 +122,8 @@ def assert_whole(found: dict[str, Any]) -> None:
     assert found["models"] == ["iris"]
 
 
-def _until(process: "subprocess.Popen[str]", step: str) -> str:
+def _until(process: Forked, step: str) -> str:
     """Read a run's progress until it says that the step has begun."""
-    assert process.stderr is not None
     told = ""
     for line in process.stderr:
         told += line

@@ -15,7 +15,6 @@ OTHER = ("--set=seed=11", "--set=candidates.linear.alpha=30")
 def kill_at(home: Home, step: str) -> None:
     """Start the command and kill it with SIGKILL as soon as it says that the step has begun."""
     process = home.start(*QUICK, *OTHER)
-    assert process.stderr is not None
     for line in process.stderr:
         if line == f"  {step} ...\n":
             os.kill(process.pid, signal.SIGKILL)

@@ -3,17 +3,16 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import ROOT, Home
+from tests.conftest import Home
+from tests.forked import Forked
 
 PREPARE = """
-import json, os, sys, time
-os.environ["ZENML_LOGGING_VERBOSITY"] = "ERROR"
+import json, logging, os, sys, time
+logging.getLogger("zenml").setLevel("ERROR")
 from run import _stack
 from stacks import lease
 _stack("staging")
@@ -50,7 +49,7 @@ socket.gethostname = lambda: "another-machine"
 MODELS = "print(json.dumps([model.name for model in Client().list_models(size=100).items]))"
 
 
-def start(home: Home, code: str, **variables: str) -> "subprocess.Popen[str]":
+def start(home: Home, code: str, **variables: str) -> Forked:
     """Start code in a process of its own."""
     return Home(home.path, {**home.environment, **variables}).python("-c", PREPARE + code)
 
@@ -59,19 +58,10 @@ class Holder:
     """A process that holds the lease."""
 
     def __init__(self, home: Home, before: str = "") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PREPARE + before + HOLD],
-            cwd=ROOT,
-            env=home.environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        self.process = start(home, before + HOLD)
 
     def line(self) -> str:
         """The next thing it says."""
-        assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def go_on(self) -> str:
@@ -88,8 +78,8 @@ def holders() -> Iterator[list[Holder]]:
     for holder in made:
         if holder.process.poll() is None:
             holder.process.send_signal(signal.SIGCONT)
-            holder.process.kill()
-        holder.process.communicate()
+            holder.process.send_signal(signal.SIGKILL)
+        holder.process.wait()
 
 
 def test_counted_under_the_lock_nothing_is_lost(staged: Home) -> None:
@@ -134,8 +124,8 @@ def test_a_living_holder_keeps_it_however_long_it_takes(staged: Home, holders: l
     assert holder.line() == "held"
     waiting = start(staged, "with lease.leased('lock-held'):\n    print('mine')")
     # Longer than a silent holder is given.
-    with pytest.raises(subprocess.TimeoutExpired):
-        waiting.communicate(timeout=8)
+    waiting.wait(8)
+    assert waiting.poll() is None
     assert holder.go_on() == "confirmed"
     out, err = waiting.communicate(timeout=60)
     assert out.strip() == "mine"

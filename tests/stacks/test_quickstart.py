@@ -1,12 +1,16 @@
 """What we replace in ZenML is still there to be replaced, and replaced to some effect."""
 
 import inspect
+import json
+import subprocess
+import sys
 
-from tests.conftest import Home
+from tests.conftest import ROOT, Home
 
 APPLIED = """
 import json, sys, importlib.metadata
-from stacks import quickstart
+from stacks import environment, quickstart
+environment.prepare()
 quickstart.apply()
 quickstart.apply()
 quickstart.import_mlflow()
@@ -75,7 +79,12 @@ def test_a_secret_is_asked_for_once_until_it_may_have_changed(home: Home) -> Non
 
 
 def test_applied_it_finds_distributions_activates_nothing_and_writes_ahead(home: Home) -> None:
-    outcome = home.ask(APPLIED)
+    # By an interpreter that has imported nothing yet.
+    asked = subprocess.run(
+        [sys.executable, "-c", APPLIED], cwd=ROOT, env=home.environment, capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr
+    outcome = json.loads(asked.stdout.splitlines()[-1])
     assert outcome["found"] == ["pandas", "zenml", "scikit-learn", "scikit-learn", None]
     assert outcome["listings"] == 2
     assert outcome["activated"] == []

@@ -1,0 +1,30 @@
+# ruff: noqa: E402, F401
+"""What the process that commands are forked from imports: libraries, and nothing done with them."""
+
+import os
+
+from stacks import environment
+
+# Where a command keeps its state is its own business; what libraries read when imported is set here.
+_places = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
+os.environ.update({name: v for name, v in environment.variables().items() if name not in _places})
+
+from stacks import quickstart
+
+quickstart.import_mlflow()
+
+import bentoml
+import lightgbm
+import matplotlib.figure
+import shap
+import sklearn.ensemble
+import sqlalchemy.orm
+import zenml.client
+import zenml.pipelines
+import zenml.zen_stores.sql_zen_store
+
+import millrace.quality.by_great_expectations
+import millrace.selection
+
+# Done by the first query of every process.
+sqlalchemy.orm.configure_mappers()
