@@ -53,11 +53,11 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 
 class Scored(msgspec.Struct, frozen=True, gc=False):
-    """Who answered, and what, one answer a row."""
+    """Who answered, and what: the JSON list of one answer a row."""
 
     variant: Variant
     predictions: Any
-    answers: list[dict[str, Any]]
+    answers: bytes
 
 
 class Application:
@@ -178,7 +178,8 @@ class Application:
         question = live.reader.read(asked.body)
         if asked.query:
             level = _level(asked.query)
-            question = question._replace(interval=level if question.interval is None else question.interval)
+            if question.interval is None:
+                question = msgspec.structs.replace(question, interval=level)
         return _told(live, self._score(live, question, asked))
 
     def answer_table(self, asked: Asked) -> tuple[bytes, str]:
@@ -208,12 +209,13 @@ class Application:
         """
         live = self.live
         champion, question = live.lineup.champion, live.reader.read(body)
-        rows, most = len(question.rows), most_explained(champion.bundle.fitted.model)
+        rows, most = len(question.matrix), most_explained(champion.bundle.fitted.model)
         if rows > most:
             raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows:,}.", "rows")
         found = champion.scorer.explain(question.matrix)
         explanations = [found.for_row(row).model_dump() for row in range(rows)]
-        return msgspec.json.encode({"explanations": explanations, "model": live.identities["champion"]})
+        named = msgspec.Raw(live.identities["champion"])
+        return msgspec.json.encode({"explanations": explanations, "model": named})
 
     def learn_outcomes(self, body: bytes) -> bytes:
         """Keep what turned out to be true of rows; returns what is said to that.
@@ -281,7 +283,7 @@ class Application:
 
 
 def _told(live: Live, scored: Scored) -> bytes:
-    return msgspec.json.encode({"predictions": scored.answers, "model": live.identities[scored.variant.role]})
+    return b'{"predictions":%b,"model":%b}' % (scored.answers, live.identities[scored.variant.role])
 
 
 def _level(query: bytes) -> float | None:

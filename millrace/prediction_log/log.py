@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Protocol
 
+import msgspec
+
 from millrace.contract import Problem
 from millrace.prediction_log.entries import Entry, Item, Outcomes
 from millrace.prediction_log.queue import RowQueue, size_of
@@ -15,7 +17,7 @@ from millrace.prediction_log.stores import open_store
 
 log = logging.getLogger(__name__)
 # What a row that cannot be encoded raises: no other attempt will do better.
-UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError)
+UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError, msgspec.MsgspecError)
 # How many rows are encoded and written at once. Fewer cost more each; while they are encoded, requests get
 # the interpreter only now and then.
 SLICE = 1_000

@@ -29,7 +29,7 @@ class RowQueue:
 
     def put(self, item: Item) -> bool:
         """Append an item, unless there is no place for its rows."""
-        size = len(item.rows)
+        size = len(item)
         with self._lock:
             if self._closed:
                 self.lost["closed"] += size
@@ -52,7 +52,7 @@ class RowQueue:
             except IndexError:
                 break
             taken.append(item)
-            rows += len(item.rows)
+            rows += len(item)
         return taken
 
     def done(self, items: Sequence[Item], lost: str = "") -> None:
@@ -88,11 +88,11 @@ class RowQueue:
                 oldest = self._items.popleft()
             except IndexError:
                 return False
-            self.rows -= len(oldest.rows)
-            self.lost[self.reason] += len(oldest.rows)
+            self.rows -= len(oldest)
+            self.lost[self.reason] += len(oldest)
         return True
 
 
 def size_of(items: Sequence[Item]) -> int:
     """How many rows items have."""
-    return sum(len(item.rows) for item in items)
+    return sum(len(item) for item in items)

@@ -347,9 +347,10 @@ def test_what_comes_after_the_end_is_refused_and_counted(uri: str) -> None:
 
 
 def test_a_row_that_cannot_be_encoded_takes_no_other_with_it(uri: str) -> None:
-    bad = make_entry("bad", answers=[{"prediction": object()}])
-    short = make_entry("short", HOME, HOME, answers=[{"prediction": 1.0}])
-    status = write(uri, make_entry(1), bad, make_entry(2), short, make_entry(3), flush_seconds=0.2)
+    bad = msgspec.structs.replace(make_entry("bad"), answers=b"\xff")
+    two = make_entry("two", HOME, HOME)
+    worse = msgspec.structs.replace(two, question=msgspec.structs.replace(two.question, body=b"\xff"))
+    status = write(uri, make_entry(1), bad, make_entry(2), worse, make_entry(3), flush_seconds=0.2)
     assert status == LogStatus(0, 3, {"unencodable": 3})
     assert requests(uri) == ["1", "2", "3"]
 
