@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 
 from millrace.prediction_log.entries import Item
@@ -41,18 +42,17 @@ class RowQueue:
             self.rows += size
         return True
 
+    def __len__(self) -> int:
+        """How many items wait that nobody has taken."""
+        return len(self._items)
+
     def take(self, limit: int) -> list[Item]:
-        """The oldest items, of `limit` rows or a few more; they keep their place until they are `done`."""
+        """The oldest items, at most `limit`; they keep their place until they are `done`."""
         taken: list[Item] = []
-        rows = 0
         # Without the lock, so that nobody who fills the queue waits for thousands of these.
-        while rows < limit:
-            try:
-                item = self._items.popleft()
-            except IndexError:
-                break
-            taken.append(item)
-            rows += len(item)
+        with suppress(IndexError):
+            while len(taken) < limit:
+                taken.append(self._items.popleft())
         return taken
 
     def done(self, items: Sequence[Item], lost: str = "") -> None:
