@@ -33,6 +33,7 @@ from millrace.requests import SHOWN, InvalidRequest, Question
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
+ACCEPTED = (JSON, *MEDIA_TYPES)
 # A larger body, of more than some hundred rows, is answered in a thread, so that others need not wait.
 INLINE_LIMIT = 16 * 2**10
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -132,7 +133,7 @@ class Application:
                 raise not_allowed(PREDICT, "POST", scope["method"])
             self.admit(headers, "predict")
             media = media_type(headers)
-            need(media, (JSON, *MEDIA_TYPES))
+            need(media, ACCEPTED)
             body = await self.bodies.read(headers, receive)
             asked = Asked(body, media, headers, scope["query_string"], request, began)
             kind = JSON

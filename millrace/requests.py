@@ -112,13 +112,12 @@ class RequestReader:
             raise self._fault(str(error), body) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise malformed(error, body) from None
-        rows = asked.rows
-        columns = list(zip(*map(msgspec.structs.astuple, rows), strict=True))
-        keys = columns[self._key] if self._key is not None else (None,) * len(rows)
+        rows = [msgspec.structs.astuple(row) for row in asked.rows]
+        keys = [row[self._key] for row in rows] if self._key is not None else (None,) * len(rows)
         if len(body) > LONG * len(rows):
             # Spaces, or the same member again and again: what waits to be logged must not grow with them.
             body = msgspec.json.encode(msgspec.json.decode(body))
-        return Question(body, self._encoded(columns, len(rows)), keys, asked.interval)
+        return Question(body, self._encoded(rows), keys, asked.interval)
 
     def columns(self, bodies: Iterable[bytes]) -> dict[str, Sequence[Any]]:
         """The features of all rows of bodies that `read` takes, by name; moments are UTC without a zone."""
@@ -126,19 +125,20 @@ class RequestReader:
         values = zip(*map(msgspec.structs.astuple, rows), strict=True)
         return dict(zip(self.problem.features, values, strict=True))
 
-    def _encoded(self, columns: Sequence[Sequence[Any]], rows: int) -> Matrix:
+    def _encoded(self, rows: Sequence[tuple[Any, ...]]) -> Matrix:
         """The same numbers as `encode_inputs` makes of tables, without the tables."""
         # NumPy itself makes NaN of None, and numbers of booleans.
-        encoded = [
-            columns[source] if encoder is None else [encoder(value) for value in columns[source]]
-            for source, encoder in self._encoders
-        ]
-        if rows == 1:
+        if len(rows) == 1:
             # In half the time.
-            return np.array(encoded, dtype=np.float64).reshape(1, -1)
-        matrix = np.empty((rows, len(encoded)))
-        for position, values in enumerate(encoded):
-            matrix[:, position] = values
+            row = rows[0]
+            values = [
+                row[source] if encoder is None else encoder(row[source]) for source, encoder in self._encoders
+            ]
+            return np.array([values], dtype=np.float64)
+        columns = list(zip(*rows, strict=True))
+        matrix = np.empty((len(rows), len(self._encoders)))
+        for position, (source, encoder) in enumerate(self._encoders):
+            matrix[:, position] = columns[source] if encoder is None else list(map(encoder, columns[source]))
         return matrix
 
     def schema(self) -> dict[str, Any]:
@@ -196,7 +196,8 @@ def write(
     Raises:
         ValueError: a prediction is not a finite number.
     """
-    if not np.isfinite(predictions).all():
+    # For one row NumPy's own way takes five times as long.
+    if not all(map(isfinite, predictions.ravel().tolist())):
         raise ValueError("The model predicted something that is not a finite number.")
     answers, classes = fitted.answers(predictions), fitted.problem.classes
     if not classes:
