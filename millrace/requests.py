@@ -112,7 +112,7 @@ class RequestReader:
             raise self._fault(str(error), body) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise malformed(error, body) from None
-        rows = [msgspec.structs.astuple(row) for row in asked.rows]
+        rows = list(map(msgspec.structs.astuple, asked.rows))
         keys = [row[self._key] for row in rows] if self._key is not None else (None,) * len(rows)
         if len(body) > LONG * len(rows):
             # Spaces, or the same member again and again: what waits to be logged must not grow with them.
