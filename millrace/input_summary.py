@@ -56,10 +56,13 @@ class Numbers:
     def spread(self, values: Matrix) -> Spread:
         """How encoded values [rows] are spread."""
         known = values[~np.isnan(values)]
-        counts = np.bincount(np.searchsorted(self.edges, known), minlength=len(self.edges) + 1).tolist()
+        # Many times as fast as to search the bin of each value.
+        up_to = [np.count_nonzero(known <= edge) for edge in self.edges]
+        counts = np.diff([0, *up_to, len(known)]).tolist()
         # The sum of a few huge numbers may be infinite, as a gauge may.
         with np.errstate(over="ignore"):
-            total, squares = float(known.sum()), float(known @ known)
+            # Not by BLAS, which would wake threads of its own.
+            total, squares = float(known.sum()), float((known * known).sum())
         return Spread(
             Counter(dict(zip(self.bins, [*counts, len(values) - len(known)], strict=True))), total, squares
         )
