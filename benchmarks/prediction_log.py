@@ -28,6 +28,7 @@ ROUNDS, CALLS = 7, 20_000
 KILLS = 10
 BODY = b"""{"rows": [{"MedInc": 8.3252, "HouseAge": 41, "AveRooms": 6.984127, "AveBedrms": 1.02381,
     "Population": 322, "AveOccup": 2.555556, "Latitude": 37.88, "Longitude": -122.23}]}"""
+ANSWERS = b'[{"prediction":4.526}]'
 
 
 def main() -> None:
@@ -57,16 +58,16 @@ def _problem() -> Any:
     return load_problem("california_housing", ROOT / "configs" / "problems")
 
 
-def _rows() -> Any:
+def _reader() -> Any:
     from millrace.requests import RequestReader
 
-    return RequestReader(_problem())._decoder.decode(BODY).rows
+    return RequestReader(_problem())
 
 
-def _entry(rows: Any, answers: Any, number: int, model: Any) -> Any:
+def _entry(question: Any, number: int, model: Any) -> Any:
     from millrace.prediction_log import Entry
 
-    return Entry(time.time(), f"{number:032x}", "champion", model, 0.001, rows, answers)
+    return Entry(time.time(), f"{number:032x}", "champion", model, 0.001, question, ANSWERS)
 
 
 def _model() -> Any:
@@ -84,22 +85,22 @@ def _metrics() -> Any:
     metrics = ServiceMetrics(["/v1/predict", "/v1/explain", "/v1/feedback"])
     bins = {name: Numbers(np.arange(9.0)) for name in _problem().inputs}
     shares = {name: dict.fromkeys(bins[name].bins, 0.1) for name in bins}
-    metrics.serve("champion", _model(), Reference(bins, Numbers(np.arange(9.0)), shares, {}))
+    metrics.serve("champion", _model(), Reference(tuple(bins), bins, Numbers(np.arange(9.0)), shares))
     return metrics
 
 
 def _costs(folder: str) -> None:
     from millrace.prediction_log import LogSettings, PredictionLog
 
-    metrics, rows, answers, model = _metrics(), _rows(), [{"prediction": 4.526}], _model()
+    metrics, question, model = _metrics(), _reader().read(BODY), _model()
     # Nothing is written meanwhile: this is what the request pays, and nothing else.
     settings = LogSettings(
         uri=f"sqlite:///{folder}/log/log.db", flush_seconds=60, flush_rows=10**6, queue_rows=10**7
     )
     log = PredictionLog(settings, _problem())
     full = PredictionLog(settings.model_copy(update={"queue_rows": 1}), _problem())
-    entry = _entry(rows, answers, 1, model)
-    _print("an entry made and offered", lambda: log.offer(_entry(rows, answers, 1, model)))
+    entry = _entry(question, 1, model)
+    _print("an entry made and offered", lambda: log.offer(_entry(question, 1, model)))
     _print("offer", lambda: log.offer(entry))
     _print("offer, the queue is full", lambda: full.offer(entry))
 
@@ -126,13 +127,13 @@ def _share(name: str, uri: str, metrics: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         log = PredictionLog(LogSettings(uri=uri), _problem(), _metrics() if metrics else None)
-        rows, answers, model = _rows(), [{"prediction": 4.526}], _model()
+        reader, model = _reader(), _model()
         (writer,) = (thread for thread in threading.enumerate() if thread.name == "prediction-log")
         clock = time.pthread_getcpuclockid(writer.ident or 0)
         before, started, number = time.clock_gettime(clock), time.perf_counter(), 0
         while (passed := time.perf_counter() - started) < SECONDS:
             while number < passed * RATE:
-                log.offer(_entry(rows, answers, number, model))
+                log.offer(_entry(reader.read(BODY), number, model))
                 number += 1
             time.sleep(0.001)
         used = time.clock_gettime(clock) - before
@@ -144,14 +145,14 @@ def _share(name: str, uri: str, metrics: bool) -> None:
 
 STREAM = """
 import sys, time
-from benchmarks.prediction_log import RATE, _entry, _model, _problem, _rows
+from benchmarks.prediction_log import BODY, RATE, _entry, _model, _problem, _reader
 from millrace.prediction_log import LogSettings, PredictionLog
 log = PredictionLog(LogSettings(uri=sys.argv[1]), _problem())
-rows, model = _rows(), _model()
+question, model = _reader().read(BODY), _model()
 started, number = time.perf_counter(), 0
 while True:
     while number < (time.perf_counter() - started) * RATE:
-        log.offer(_entry(rows, [{"prediction": 4.526}], number, model))
+        log.offer(_entry(question, number, model))
         number += 1
     print(number, flush=True)
     time.sleep(0.001)

@@ -33,6 +33,7 @@ from millrace.requests import SHOWN, InvalidRequest, Question
 
 log = logging.getLogger("millrace.service")
 PREDICT = "/v1/predict"
+ACCEPTED = (JSON, *MEDIA_TYPES)
 # A larger body, of more than some hundred rows, is answered in a thread, so that others need not wait.
 INLINE_LIMIT = 16 * 2**10
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -53,11 +54,11 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 
 class Scored(msgspec.Struct, frozen=True, gc=False):
-    """Who answered, and what, one answer a row."""
+    """Who answered, and what: the JSON list of one answer a row."""
 
     variant: Variant
     predictions: Any
-    answers: list[dict[str, Any]]
+    answers: bytes
 
 
 class Application:
@@ -132,7 +133,7 @@ class Application:
                 raise not_allowed(PREDICT, "POST", scope["method"])
             self.admit(headers, "predict")
             media = media_type(headers)
-            need(media, (JSON, *MEDIA_TYPES))
+            need(media, ACCEPTED)
             body = await self.bodies.read(headers, receive)
             asked = Asked(body, media, headers, scope["query_string"], request, began)
             kind = JSON
@@ -178,7 +179,8 @@ class Application:
         question = live.reader.read(asked.body)
         if asked.query:
             level = _level(asked.query)
-            question = question._replace(interval=level if question.interval is None else question.interval)
+            if question.interval is None:
+                question = msgspec.structs.replace(question, interval=level)
         return _told(live, self._score(live, question, asked))
 
     def answer_table(self, asked: Asked) -> tuple[bytes, str]:
@@ -208,12 +210,13 @@ class Application:
         """
         live = self.live
         champion, question = live.lineup.champion, live.reader.read(body)
-        rows, most = len(question.rows), most_explained(champion.bundle.fitted.model)
+        rows, most = len(question.matrix), most_explained(champion.bundle.fitted.model)
         if rows > most:
             raise InvalidRequest(f"This model explains at most {most} rows at once, not {rows:,}.", "rows")
         found = champion.scorer.explain(question.matrix)
         explanations = [found.for_row(row).model_dump() for row in range(rows)]
-        return msgspec.json.encode({"explanations": explanations, "model": live.identities["champion"]})
+        named = msgspec.Raw(live.identities["champion"])
+        return msgspec.json.encode({"explanations": explanations, "model": named})
 
     def learn_outcomes(self, body: bytes) -> bytes:
         """Keep what turned out to be true of rows; returns what is said to that.
@@ -281,7 +284,7 @@ class Application:
 
 
 def _told(live: Live, scored: Scored) -> bytes:
-    return msgspec.json.encode({"predictions": scored.answers, "model": live.identities[scored.variant.role]})
+    return b'{"predictions":%b,"model":%b}' % (scored.answers, live.identities[scored.variant.role])
 
 
 def _level(query: bytes) -> float | None:

@@ -34,7 +34,7 @@ class Live:
     reader: RequestReader
     documents: Mapping[str, Document]
     card_text: Document
-    identities: Mapping[Role, msgspec.Raw]
+    identities: Mapping[Role, bytes]
 
     @classmethod
     def of(cls, lineup: Lineup) -> "Live":
@@ -54,8 +54,7 @@ class Live:
         markdown = shown(bundle.folder, CARD_MARKDOWN).encode()
         card_text = Document(markdown, "text/markdown; charset=utf-8", policy)
         identities = {
-            variant.role: msgspec.Raw(msgspec.json.encode(variant.identity._asdict()))
-            for variant in lineup.variants
+            variant.role: msgspec.json.encode(variant.identity._asdict()) for variant in lineup.variants
         }
         return cls(lineup, reader, documents, card_text, identities)
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from millrace.input_summary import read_reference
 from millrace.lineup import Lineup, Variant
@@ -27,16 +26,16 @@ class Records:
         self,
         variant: Variant,
         question: Question,
-        answers: Sequence[dict[str, Any]],
+        answers: bytes,
         request: str,
         began: float,
     ) -> None:
         """Rows have been predicted; `began` is of the monotonic clock."""
-        self.metrics.predicted(variant.role, len(answers))
+        self.metrics.predicted(variant.role, len(question.matrix))
         if self.log is not None:
             seconds = time.perf_counter() - began
             self.log.offer(
-                Entry(time.time(), request, variant.role, variant.identity, seconds, question.rows, answers)
+                Entry(time.time(), request, variant.role, variant.identity, seconds, question, answers)
             )
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> bool:

@@ -38,7 +38,7 @@ class Shadow(threading.Thread):
         try:
             self._tasks.put_nowait(task)
         except queue.Full:
-            self._records.metrics.skipped(len(task.question.rows))
+            self._records.metrics.skipped(len(task.question.matrix))
 
     def run(self) -> None:
         """Score one request after the other."""

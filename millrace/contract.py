@@ -261,6 +261,11 @@ class Problem(Strict):
         return {**self.features, self.target.name: self.target}
 
     @cached_property
+    def logged_key(self) -> str | None:
+        """The key column, by which rows are found in the prediction log; None where it is private."""
+        return None if self.key is None or self.features[self.key].private else self.key
+
+    @cached_property
     def inputs(self) -> dict[str, Column]:
         """The features a model learns from: neither ids nor the key, nor what is `input: false`."""
         return {

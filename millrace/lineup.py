@@ -5,8 +5,10 @@ A lineup never changes: another champion is another lineup, put in the old one's
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 from zlib import crc32
+
+import msgspec
 
 from millrace.bundle import Bundle
 from millrace.contract import Problem
@@ -34,14 +36,14 @@ class Variant:
         """What an answer says of the model that gave it."""
         return ModelName(self.name, self.version, self.bundle.digest)
 
-    def answer(self, question: Question) -> tuple[Floats, list[dict[str, Any]]]:
-        """Values [rows] or probabilities [rows, classes], and what is answered for each row.
+    def answer(self, question: Question) -> tuple[Floats, bytes]:
+        """Values [rows] or probabilities [rows, classes], and the JSON list of what is answered for each row.
 
         Raises:
             ValueError: one of them is not a finite number.
         """
         predictions = self.scorer.predict(question.matrix)
-        return predictions, write(self.bundle.fitted, predictions, question.interval)
+        return predictions, msgspec.json.encode(write(self.bundle.fitted, predictions, question.interval))
 
 
 @dataclass(frozen=True)

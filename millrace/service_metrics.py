@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from millrace.input_summary import OTHER, Reference, Spread
+from millrace.input_summary import Reference, Spread
 from millrace.prediction_log import Entry, LogStatus, ModelName
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 VARIANTS = ("champion", "challenger", "shadow")
 SHADOW = "shadow"
+OTHER = "other"
 # The rules of `millrace.requests.InvalidRequest`, and what HTTP refuses before a body is read.
 ERRORS = (
     *("json", "rows", "type", "range", "category", "required", "unknown"),
@@ -38,6 +40,12 @@ BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 STATUSES = frozenset(HTTPStatus)
 # How often a scrape is tried again while a process is about to make its files.
 ATTEMPTS = 5
+
+
+class Told(msgspec.Struct, gc=False):
+    """What is counted of an answer: the value, or the name of the class."""
+
+    prediction: float | str
 
 
 class _Process:
@@ -221,19 +229,20 @@ class _SpreadMetrics:
 
     def count(self, entries: Sequence[Entry]) -> None:
         """Add to what is published next; this happens many times a flush."""
-        kinds: dict[tuple[Any, ...], list[Entry]] = {}
+        alike: defaultdict[tuple[ModelName, str], list[Entry]] = defaultdict(list)
         for entry in entries:
-            kinds.setdefault((entry.model, entry.variant, type(entry.rows[0])), []).append(entry)
-        for (model, variant, kind), alike in kinds.items():
+            alike[entry.model, entry.variant].append(entry)
+        for (model, variant), some in alike.items():
             reference = self._references.get(model)
             if reference is None:
                 continue
-            predictions = [answer["prediction"] for entry in alike for answer in entry.answers]
             label = variant if variant in VARIANTS else OTHER
-            self._predicted[model.version, label].update(reference.prediction.spread(predictions).counts)
+            counts = reference.spread_predictions(_predictions(some)).counts
+            self._predicted[model.version, label].update(counts)
             # In the shadow, rows are predicted that another model has answered.
             if variant != SHADOW:
-                for feature, spread in reference.spread(_columns(kind, alike)).items():
+                rows = np.concatenate([entry.question.matrix for entry in some])
+                for feature, spread in reference.spread(rows).items():
                     self._spreads[model.version, feature].add(spread)
 
     def publish(self) -> None:
@@ -250,11 +259,10 @@ class _SpreadMetrics:
         self._predicted.clear()
 
 
-def _columns(kind: type[msgspec.Struct], entries: Sequence[Entry]) -> dict[str, Any]:
-    """The rows of entries, all of one type, as columns."""
-    rows = (msgspec.structs.astuple(row) for entry in entries for row in entry.rows)
-    names = [field.encode_name for field in msgspec.structs.fields(kind)]
-    return dict(zip(names, zip(*rows, strict=True), strict=True))
+def _predictions(entries: Sequence[Entry]) -> list[Any]:
+    answers = b",".join([entry.answers for entry in entries])
+    told = msgspec.json.decode(b"[%b]" % answers, type=list[list[Told]])
+    return [answer.prediction for some in told for answer in some]
 
 
 def _counter(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Counter:

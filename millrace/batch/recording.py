@@ -7,6 +7,8 @@ began. A run that goes on with a killed one logs what that one had not.
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from millrace.batch.output import Begun
 from millrace.batch.records import Logged
 from millrace.bundle import Bundle
@@ -39,7 +41,7 @@ def record(
         try:
             store.tidy(begun.began)
             for entry in _entries(requests, bundle, model, begun):
-                rows += len(entry.rows)
+                rows += len(entry)
                 if entry.request not in known:
                     store.write([entry])
         finally:
@@ -56,7 +58,7 @@ def _entries(
     for name, seconds, body in requests:
         question = reader.read(body)
         answers = write(bundle.fitted, scorer.predict(question.matrix), question.interval)
-        yield Entry(begun.began, name, VARIANT, model, seconds, question.rows, answers)
+        yield Entry(begun.began, name, VARIANT, model, seconds, question, msgspec.json.encode(answers))
 
 
 def _known(settings: LogSettings, bundle: Bundle, begun: Begun) -> set[str]:

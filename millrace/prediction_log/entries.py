@@ -1,17 +1,14 @@
-"""What is logged: answered requests, and outcomes that became known later; and how rows are read for it."""
+"""What is logged: answered requests, and outcomes that became known later."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from itertools import compress
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from millrace.contract import OWN_PREFIX, Problem
+from millrace.requests import Question
 
 PREDICTION = "_prediction"
-Row: TypeAlias = msgspec.Struct
 
 
 class ModelName(NamedTuple):
@@ -23,10 +20,10 @@ class ModelName(NamedTuple):
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One answered request, as the service has it at hand: nothing is copied or encoded yet.
+    """One answered request, as the service has it at hand: nothing is copied, decoded or encoded for it.
 
-    `time` is in seconds since 1970, `seconds` how long the answer took. `rows` are the decoded rows of the
-    request, `answers` one for each as `millrace.requests.write` makes them. Neither may change afterwards.
+    `time` is in seconds since 1970, `seconds` how long the answer took. `answers` is the JSON list of what
+    was answered, one of `millrace.requests.write` a row. Its length is that of its rows.
     """
 
     time: float
@@ -34,10 +31,14 @@ class Entry(msgspec.Struct, gc=False):
     variant: str
     model: ModelName
     seconds: float
-    rows: Sequence[Row]
-    answers: Sequence[dict[str, Any]]
+    question: Question
+    answers: bytes
     watched: bool = False
     """Whether the log's watcher was told of it: rows of a store that fails are taken up again."""
+
+    def __len__(self) -> int:
+        """How many rows it has."""
+        return len(self.question.matrix)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -55,63 +56,12 @@ class Outcomes(msgspec.Struct, gc=False):
     time: float
     rows: Sequence[Outcome]
 
+    def __len__(self) -> int:
+        """How many they are."""
+        return len(self.rows)
+
 
 Item: TypeAlias = Entry | Outcomes
-encoder = msgspec.json.Encoder(enc_hook=lambda moment: datetime.isoformat(moment))
-
-
-def encode_each(values: Sequence[Any]) -> list[str]:
-    """Each value as JSON; for all of them at once it takes a fraction of the time."""
-    return encoder.encode_lines(values).decode().split("\n")[:-1]
-
-
-class RowForm(NamedTuple):
-    """How rows of one type are read."""
-
-    key: Callable[[Row], str | None]
-    texts: Callable[[Sequence[Row]], list[str]]
-    columns: Callable[[Sequence[Row]], dict[str, tuple[Any, ...]]]
-
-
-class RowForms:
-    """Reads decoded rows as the log keeps them: without the contract's private columns."""
-
-    def __init__(self, problem: Problem) -> None:
-        """`problem` says what is private, and which column is the key."""
-        self._private = {name for name, column in problem.features.items() if column.private}
-        self._key = None if problem.key in self._private else problem.key
-        self._known: dict[type[Row], RowForm] = {}
-
-    def of(self, kind: type[Row]) -> RowForm:
-        """The form of a type of rows, that of a `millrace.requests.RequestReader`."""
-        form = self._known.get(kind)
-        if form is None:
-            form = self._known[kind] = self._make(kind)
-        return form
-
-    def _make(self, kind: type[Row]) -> RowForm:
-        fields = msgspec.structs.fields(kind)
-        names = [field.encode_name for field in fields]
-        public = [name not in self._private for name in names]
-        keys = [field.name for field in fields if field.encode_name == self._key]
-
-        def key(row: Row) -> str | None:
-            return getattr(row, keys[0]) if keys else None
-
-        def columns(rows: Sequence[Row]) -> dict[str, tuple[Any, ...]]:
-            values = zip(*map(msgspec.structs.astuple, rows), strict=True)
-            return dict(zip(compress(names, public), compress(values, public), strict=True))
-
-        if all(public):
-            return RowForm(attrgetter(keys[0]) if keys else key, encode_each, columns)
-        shown = [(field.name, Any) for field in compress(fields, public)]
-        rename = {field.name: field.encode_name for field in fields}
-        logged = msgspec.defstruct("Logged", shown, rename=rename, gc=False)
-
-        def texts(rows: Sequence[Row]) -> list[str]:
-            return encode_each([logged(*compress(msgspec.structs.astuple(row), public)) for row in rows])
-
-        return RowForm(key, texts, columns)
 
 
 def answer_columns(answers: Sequence[dict[str, Any]], problem: Problem) -> dict[str, list[Any]]:

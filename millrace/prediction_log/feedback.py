@@ -37,8 +37,7 @@ class FeedbackReader:
 
     def __init__(self, problem: Problem) -> None:
         """Derive the types from the contract."""
-        key = problem.key
-        self._by_key = key is not None and not problem.features[key].private
+        self._by_key = problem.logged_key is not None
         fields: list[Any] = [
             ("actual", json_type(problem.target)),
             ("request", NAME | None, None),

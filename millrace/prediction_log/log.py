@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Protocol
 
+import msgspec
+
 from millrace.contract import Problem
 from millrace.prediction_log.entries import Entry, Item, Outcomes
 from millrace.prediction_log.queue import RowQueue, size_of
@@ -15,9 +17,9 @@ from millrace.prediction_log.stores import open_store
 
 log = logging.getLogger(__name__)
 # What a row that cannot be encoded raises: no other attempt will do better.
-UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError)
-# How many rows are encoded and written at once. Fewer cost more each; while they are encoded, requests get
-# the interpreter only now and then.
+UNENCODABLE = (TypeError, ValueError, LookupError, AttributeError, msgspec.MsgspecError)
+# How many requests are written at once. Fewer cost more each; while they are looked at, others get the
+# interpreter only now and then.
 SLICE = 1_000
 # In how many slices at most: each has to ask for the interpreter, so a long queue is written in larger ones.
 SLICES = 20
@@ -134,10 +136,10 @@ class PredictionLog:
 
     def _flush(self) -> None:
         """Write what waits at present, a slice at a time: between slices, requests have the interpreter."""
-        waiting = self._queue.rows
+        waiting = len(self._queue)
         size = max(SLICE, waiting // SLICES)
-        while waiting > 0 and (items := self._queue.take(min(size, waiting))):
-            waiting -= size_of(items)
+        while items := self._queue.take(min(size, waiting)):
+            waiting -= len(items)
             entries = [item for item in items if isinstance(item, Entry)]
             outcomes = [item for item in items if isinstance(item, Outcomes)]
             self._watch(entries)

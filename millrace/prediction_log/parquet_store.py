@@ -4,20 +4,21 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.contract import ColumnType, Problem
-from millrace.prediction_log.entries import Entry, Outcomes, RowForms, answer_columns, encoder, names_class
+from millrace.prediction_log.entries import Entry, Outcomes, answer_columns, names_class
 from millrace.prediction_log.frames import OUTCOMES as OUTCOME_FIELDS
 from millrace.prediction_log.frames import OWN
 from millrace.prediction_log.parquet_folder import OUTCOMES, PREDICTIONS, ParquetFolder, file_name
 from millrace.prediction_log.settings import LogSettings
 from millrace.prediction_log.spool import ENDING, Spool
+from millrace.requests import RequestReader
 
 TYPES: dict[ColumnType, pa.DataType] = {
     "number": pa.float64(),
@@ -45,7 +46,7 @@ class ParquetStore:
         self._problem = problem
         self._folder = ParquetFolder(settings.uri)
         self._spool_folder = settings.spool or spool_folder(settings.uri)
-        self._forms = RowForms(problem)
+        self._reader = RequestReader(problem)
         self._schemas = {PREDICTIONS: _schema(problem), OUTCOMES: pa.schema(OUTCOME_FIELDS)}
         self._spools: dict[str, Spool] = {}
         self._recovered = False
@@ -63,7 +64,7 @@ class ParquetStore:
                 "request": one.request,
                 "row": one.row,
                 "key": one.key,
-                "actual": encoder.encode(one.actual).decode(),
+                "actual": msgspec.json.encode(one.actual).decode(),
             }
             for together in outcomes
             for one in together.rows
@@ -114,25 +115,18 @@ class ParquetStore:
         self._recovered = True
 
     def _batch(self, entries: Sequence[Entry]) -> pa.RecordBatch:
-        # Nearly always all are of one type.
-        parts = [
-            self._rows(list(alike)) for _, alike in groupby(entries, key=lambda entry: type(entry.rows[0]))
-        ]
-        return parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
-
-    def _rows(self, entries: Sequence[Entry]) -> pa.RecordBatch:
-        """Entries whose rows are of one type."""
-        rows = [row for entry in entries for row in entry.rows]
-        form = self._forms.of(type(rows[0]))
         whose = [
-            (e.time, e.request, number, form.key(row), e.variant, *e.model, e.seconds)
-            for e in entries
-            for number, (row, _) in enumerate(zip(e.rows, e.answers, strict=True))
+            (entry.time, entry.request, row, key, entry.variant, *entry.model, entry.seconds)
+            for entry in entries
+            for row, key in enumerate(entry.question.keys)
         ]
         own = {field.name: values for field, values in zip(OWN, zip(*whose, strict=True), strict=True)}
-        answers = [answer for entry in entries for answer in entry.answers]
-        columns: dict[str, Any] = own | form.columns(rows) | answer_columns(answers, self._problem)
-        nothing = [None] * len(rows)
+        if self._problem.logged_key is None:
+            del own["_key"]
+        features = self._reader.columns(entry.question.body for entry in entries)
+        answers = [answer for entry in entries for answer in msgspec.json.decode(entry.answers)]
+        columns: dict[str, Any] = own | features | answer_columns(answers, self._problem)
+        nothing = [None] * len(whose)
         schema = self._schemas[PREDICTIONS]
         arrays = [pa.array(columns.get(field.name, nothing), field.type) for field in schema]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 
 from millrace.prediction_log.entries import Item
@@ -29,7 +30,7 @@ class RowQueue:
 
     def put(self, item: Item) -> bool:
         """Append an item, unless there is no place for its rows."""
-        size = len(item.rows)
+        size = len(item)
         with self._lock:
             if self._closed:
                 self.lost["closed"] += size
@@ -41,18 +42,17 @@ class RowQueue:
             self.rows += size
         return True
 
+    def __len__(self) -> int:
+        """How many items wait that nobody has taken."""
+        return len(self._items)
+
     def take(self, limit: int) -> list[Item]:
-        """The oldest items, of `limit` rows or a few more; they keep their place until they are `done`."""
+        """The oldest items, at most `limit`; they keep their place until they are `done`."""
         taken: list[Item] = []
-        rows = 0
         # Without the lock, so that nobody who fills the queue waits for thousands of these.
-        while rows < limit:
-            try:
-                item = self._items.popleft()
-            except IndexError:
-                break
-            taken.append(item)
-            rows += len(item.rows)
+        with suppress(IndexError):
+            while len(taken) < limit:
+                taken.append(self._items.popleft())
         return taken
 
     def done(self, items: Sequence[Item], lost: str = "") -> None:
@@ -88,11 +88,11 @@ class RowQueue:
                 oldest = self._items.popleft()
             except IndexError:
                 return False
-            self.rows -= len(oldest.rows)
-            self.lost[self.reason] += len(oldest.rows)
+            self.rows -= len(oldest)
+            self.lost[self.reason] += len(oldest)
         return True
 
 
 def size_of(items: Sequence[Item]) -> int:
     """How many rows items have."""
-    return sum(len(item.rows) for item in items)
+    return sum(len(item) for item in items)

@@ -20,7 +20,7 @@ class LogSettings(Strict):
         description="sqlite:///PATH (sqlite:////PATH if absolute), or a folder for Parquet files"
     )
     flush_seconds: float = Field(0.5, gt=0, le=60, description="within which a row is written")
-    flush_rows: int = Field(1_000, ge=1, le=1_000_000, description="so many rows are written without delay")
+    flush_rows: int = Field(10_000, ge=1, le=1_000_000, description="so many rows are written without delay")
     queue_rows: int = Field(50_000, ge=MAX_ROWS, le=10_000_000, description="may wait in a process' memory")
     when_full: WhenFull = Field("drop_newest", description="which rows are lost when no more may wait")
     keep_days: float | None = Field(None, gt=0, description="older rows are deleted; None keeps them")

@@ -1,31 +1,42 @@
 """A log in a SQLite file that several processes write to at once.
 
-Rows are inserted many a statement: SQLite works without Python's interpreter lock, which the requests need,
-and a statement a row would ask for it again at each.
+A request is one record, its body and its answers as they came and went: to take them apart is the readers'
+work, not that of a process that answers. A view has its rows, for whoever looks with SQL. Records are
+inserted many a statement: SQLite works without Python's interpreter lock, which the requests need, and a
+statement a record would ask for it again at each.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from itertools import chain, groupby, islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from millrace.contract import Problem
-from millrace.prediction_log.entries import Entry, ModelName, Outcomes, RowForms, encode_each, encoder
+import msgspec
 
-SCHEMA = """
+from millrace.contract import Problem
+from millrace.prediction_log.entries import Entry, ModelName, Outcomes
+
+# Kept in the file: one of another form is neither written nor read.
+FORM = 1
+SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS models (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, digest TEXT NOT NULL,
     UNIQUE (name, version, digest)
 );
-CREATE TABLE IF NOT EXISTS predictions (
-    id INTEGER PRIMARY KEY, time REAL NOT NULL, request TEXT NOT NULL, row INTEGER NOT NULL, key TEXT,
-    variant TEXT NOT NULL, model INTEGER NOT NULL REFERENCES models (id), seconds REAL NOT NULL,
-    features TEXT NOT NULL, answer TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, request TEXT NOT NULL, first INTEGER NOT NULL,
+    rows INTEGER NOT NULL, keys TEXT, variant TEXT NOT NULL, model INTEGER NOT NULL REFERENCES models (id),
+    seconds REAL NOT NULL, body TEXT NOT NULL, answers TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS predictions_time ON predictions (time);
-CREATE INDEX IF NOT EXISTS predictions_key ON predictions (key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS requests_time ON requests (time);
+CREATE INDEX IF NOT EXISTS requests_keys ON requests (keys) WHERE keys IS NOT NULL;
+CREATE VIEW IF NOT EXISTS predictions AS
+SELECT r.time, r.request, r.first + f.key AS row, r.keys ->> f.key AS key, r.variant, r.model, r.seconds,
+    f.value AS features, r.answers -> f.key AS answer
+FROM requests r JOIN json_each(r.body, '$.rows') f;
 CREATE TABLE IF NOT EXISTS outcomes (
     id INTEGER PRIMARY KEY, time REAL NOT NULL, request TEXT, row INTEGER NOT NULL, key TEXT,
     actual TEXT NOT NULL
@@ -33,16 +44,28 @@ CREATE TABLE IF NOT EXISTS outcomes (
 CREATE INDEX IF NOT EXISTS outcomes_time ON outcomes (time);
 CREATE INDEX IF NOT EXISTS outcomes_request ON outcomes (request, row) WHERE request IS NOT NULL;
 CREATE INDEX IF NOT EXISTS outcomes_key ON outcomes (key) WHERE key IS NOT NULL;
+PRAGMA user_version = {FORM};
+COMMIT;
 """
-PREDICTION = ("time", "request", "row", "key", "variant", "model", "seconds", "features", "answer")
+# Both at one moment: another process may be about to make the file.
+MADE_BY = "SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master) FROM pragma_user_version"
+REQUEST = (
+    "time", "request", "first", "rows", "keys", "variant", "model", "seconds", "body", "answers",
+)  # fmt: skip
 OUTCOME = ("time", "request", "row", "key", "actual")
-# Rows a statement.
+# Records a statement.
 CHUNK = 1_000
 # How many rows are deleted at once, so that nobody waits long for their turn.
 PRUNED = 5_000
 # How long another process is waited for, in seconds.
 PATIENCE = 1.0
 DAY = 86_400
+
+
+class Rows(msgspec.Struct):
+    """A body's rows, their values as they were sent."""
+
+    rows: list[dict[str, msgspec.Raw]]
 
 
 class SQLiteStore:
@@ -52,7 +75,8 @@ class SQLiteStore:
         """Nothing is opened yet."""
         self._path = path
         self._keep_days = keep_days
-        self._forms = RowForms(problem)
+        self._private = {name for name, column in problem.features.items() if column.private}
+        self._keyed = problem.logged_key is not None
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] = (0, 0)
         self._models: dict[ModelName, int] = {}
@@ -60,12 +84,12 @@ class SQLiteStore:
     def write(self, entries: Sequence[Entry]) -> None:
         """Write all of the rows or none."""
         with self._transaction() as database:
-            _insert(database, "predictions", PREDICTION, self._rows(database, entries))
+            _insert(database, "requests", REQUEST, (self._record(database, entry) for entry in entries))
 
     def write_outcomes(self, outcomes: Sequence[Outcomes]) -> None:
         """Write all of the outcomes or none."""
         rows = (
-            (together.time, one.request, one.row, one.key, encoder.encode(one.actual).decode())
+            (together.time, one.request, one.row, one.key, msgspec.json.encode(one.actual).decode())
             for together in outcomes
             for one in together.rows
         )
@@ -78,7 +102,7 @@ class SQLiteStore:
             if self._keep_days is None:
                 return
         oldest = now - DAY * self._keep_days
-        for table in ("predictions", "outcomes"):
+        for table in ("requests", "outcomes"):
             with self._connected() as database:
                 old = database.execute(f"SELECT 1 FROM {table} WHERE time < ? LIMIT 1", [oldest]).fetchone()
             if old:
@@ -94,20 +118,15 @@ class SQLiteStore:
                 self._database.close()
             self._database = None
 
-    def _rows(self, database: sqlite3.Connection, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
-        for kind, together in groupby(entries, lambda entry: type(entry.rows[0])):
-            alike, form = list(together), self._forms.of(kind)
-            numbered = [(entry, number) for entry in alike for number in range(len(entry.rows))]
-            rows = [row for entry in alike for row in entry.rows]
-            answers = encode_each([answer for entry in alike for answer in entry.answers])
-            for (entry, number), row, features, answer in zip(
-                numbered, rows, form.texts(rows), answers, strict=True
-            ):
-                model = self._model(database, entry.model)
-                yield (
-                    entry.time, entry.request, number, form.key(row), entry.variant, model, entry.seconds,
-                    features, answer,
-                )  # fmt: skip
+    def _record(self, database: sqlite3.Connection, entry: Entry) -> tuple[Any, ...]:
+        question = entry.question
+        keyed = self._keyed and any(key is not None for key in question.keys)
+        keys = msgspec.json.encode(question.keys).decode() if keyed else None
+        body = without(question.body, self._private) if self._private else question.body
+        return (
+            entry.time, entry.request, 0, len(entry), keys, entry.variant, self._model(database, entry.model),
+            entry.seconds, body.decode(), entry.answers.decode(),
+        )  # fmt: skip
 
     def _model(self, database: sqlite3.Connection, model: ModelName) -> int:
         known = self._models.get(model)
@@ -150,9 +169,31 @@ class SQLiteStore:
         database.execute("PRAGMA journal_mode = WAL")
         # A commit outlives this process; what the last seconds before a power cut wrote may be lost, whole.
         database.execute("PRAGMA synchronous = NORMAL")
-        database.executescript(SCHEMA)
+        if not is_made(database):
+            database.executescript(SCHEMA)
         self._file = _identity(self._path)
         return database
+
+
+def is_made(database: sqlite3.Connection) -> bool:
+    """Whether a file has the tables of a log.
+
+    Raises:
+        sqlite3.DatabaseError: it has those of another form.
+    """
+    form, made = database.execute(MADE_BY).fetchone()
+    if made and form != FORM:
+        raise sqlite3.DatabaseError("another version of Millrace wrote it; move it away")
+    return bool(made)
+
+
+def without(body: bytes, names: Iterable[str]) -> bytes:
+    """A request's body without some of the features."""
+    rows = msgspec.json.decode(body, type=Rows).rows
+    for row in rows:
+        for name in names:
+            row.pop(name, None)
+    return msgspec.json.encode(Rows(rows))
 
 
 def _insert(

@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -231,12 +230,23 @@ def test_a_body_of_another_form_is_refused(
     assert (error.status, error.rule) == (status, rule)
 
 
+def test_a_body_is_kept_as_it_came_but_for_what_says_nothing(reader: RequestReader) -> None:
+    short = body(HOUSE)
+    assert reader.read(short).body is short
+    spaces, again = b"{" + b" " * 10_000, b'{"rooms": 3, ' + b'"new": true, ' * 1_000
+    parts = [short.replace(b"{", spaces, 1), short.replace(b'{"area', again + b'"area', 1)]
+    for long in parts:
+        kept = reader.read(long).body
+        assert json.loads(kept) == json.loads(short)
+        assert len(kept) <= len(short)
+
+
 def test_ids_and_the_key_are_taken_and_not_used(reader: RequestReader, houses: Problem) -> None:
     sent = {**HOUSE, "parcel": "7", "deed": None}
     asked = reader.read(body(sent, HOUSE))
     assert asked.matrix.shape == (2, len(houses.inputs))
     assert list(asked.keys) == ["7", None]
-    assert json.loads(msgspec.json.encode(asked.rows[0])).items() >= sent.items()
+    assert {name: values[0] for name, values in reader.columns([asked.body]).items()}.items() >= sent.items()
 
 
 def test_what_is_no_input_may_be_sent_and_is_not_used() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from millrace.contract import Problem
 from millrace.prediction_log import Entry, ModelName, read_log
-from millrace.requests import RequestReader
+from millrace.requests import Question, RequestReader
 from tests.millrace.cases import make_problem
 
 ROOT = Path(__file__).parents[2]
@@ -22,21 +22,21 @@ HOME = {"size": 1.5, "floor": 3, "kind": "flat", "lift": True, "built": "2020-01
 PREPARED = """
 import resource, signal, os, sys, time
 from tests.millrace.cases import make_problem
-from tests.millrace.logged import MODEL, HOME, decoded
+from tests.millrace.logged import MODEL, HOME, asked
 from millrace.prediction_log import Entry, LogSettings, Outcome, Outcomes, PredictionLog, read_log
 problem = make_problem()
-rows = decoded(problem, [HOME])
+question = asked(problem, [HOME])
 def entry(number):
-    return Entry(time.time(), str(number), "champion", MODEL, 0.001, rows, [{"prediction": 2.5}])
+    return Entry(time.time(), str(number), "champion", MODEL, 0.001, question, b'[{"prediction": 2.5}]')
 def wait(done):
     while not done():
         time.sleep(0.01)
 """
 
 
-def decoded(problem: Problem, rows: Sequence[dict[str, Any]]) -> list[Any]:
-    """Rows as a service decodes them."""
-    return list(RequestReader(problem)._decoder.decode(json.dumps({"rows": rows}).encode()).rows)
+def asked(problem: Problem, rows: Sequence[dict[str, Any]]) -> Question:
+    """A service's question of rows."""
+    return RequestReader(problem).read(json.dumps({"rows": rows}).encode())
 
 
 def make_entry(
@@ -47,10 +47,10 @@ def make_entry(
     **changes: Any,
 ) -> Entry:
     """A request of some rows, by default of one."""
-    given = decoded(problem or make_problem(), rows or [HOME])
+    question = asked(problem or make_problem(), rows or [HOME])
     parts: dict[str, Any] = {"time": time.time(), "variant": "champion", "model": MODEL, "seconds": 0.001}
-    answers = answers or [{"prediction": 2.5}] * len(given)
-    return Entry(request=str(number), rows=given, answers=answers, **(parts | changes))
+    parts["answers"] = json.dumps(answers or [{"prediction": 2.5}] * len(question.matrix)).encode()
+    return Entry(request=str(number), question=question, **(parts | changes))
 
 
 def logged(uri: str, problem: Problem | None = None, **times: Any) -> pd.DataFrame:

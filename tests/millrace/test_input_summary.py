@@ -1,5 +1,6 @@
 """Served rows are counted in the bins of the reference, whatever they are."""
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from millrace.bundle import REFERENCE, Bundle
 from millrace.contract import Task
+from millrace.features import encode
 from millrace.input_summary import Names, Numbers, Reference, read_reference
 from tests.millrace.cases import FEATURES, TASKS, make_case, make_fitted, make_problem
 
@@ -30,7 +32,7 @@ def reference_of(task: Task, folder: Path, private: bool = False) -> Reference:
 @given(values=st.lists(numbers, min_size=1), edges=st.sets(st.integers(-5, 5), max_size=9))
 def test_every_number_is_in_one_bin(values: list[float | None], edges: set[int]) -> None:
     bins = Numbers(np.array(sorted(edges), dtype=float))
-    spread = bins.spread(values)
+    spread = bins.spread(np.array(values, dtype=float))
     assert set(spread.counts) == set(bins.bins)
     assert spread.counts.total() == len(values)
     known = [value for value in values if value is not None]
@@ -42,16 +44,25 @@ def test_every_number_is_in_one_bin(values: list[float | None], edges: set[int])
     assert not edges or 0 not in edges or below == sum(value <= 0 for value in known)
 
 
-def test_names_are_counted_by_name_and_strangers_together() -> None:
-    spread = Names(("flat", "house")).spread(["flat", None, "castle", "flat", "tent"])
-    assert dict(spread.counts) == {"flat": 2, "missing": 1, "other": 2}
-    assert dict(Names(("false", "true")).spread([True, False, None, True]).counts) == {
-        "true": 2, "false": 1, "missing": 1
-    }  # fmt: skip
+@given(codes=st.lists(st.sampled_from([0.0, 1.0, 2.0, np.nan]), min_size=1))
+def test_names_are_counted_by_code(codes: list[float]) -> None:
+    found = Names(("flat", "house", "boat")).spread(np.array(codes)).counts
+    names = {0.0: "flat", 1.0: "house", 2.0: "boat"}
+    assert +found == Counter(names.get(code, "missing") for code in codes)
+    assert set(found) == {"flat", "house", "boat", "missing"}
 
 
-def test_a_category_called_other_is_one_bin() -> None:
-    assert Names(("a", "other")).bins == ("a", "other", "missing")
+def test_a_category_called_missing_is_one_bin() -> None:
+    names = Names(("a", "missing"))
+    assert names.bins == ("a", "missing")
+    assert names.spread(np.array([0.0, 1.0, np.nan])).counts == {"a": 1, "missing": 2}
+
+
+def test_predictions_are_counted_by_value_or_by_class() -> None:
+    numbers = Reference((), {}, Numbers(np.array([2.0])))
+    assert numbers.spread_predictions([1.0, 2.0, 3.0]).counts == {"1": 2, "2": 1, "missing": 0}
+    classes = Reference((), {}, Names(("low", "high")))
+    assert classes.spread_predictions(["high", "high"]).counts == {"low": 0, "high": 2, "missing": 0}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -63,12 +74,12 @@ def test_a_reference_has_a_tenth_in_each_bin_and_a_row_in_one(task: Task, tmp_pa
     size = reference.shares["size"]
     tenths = [size[str(number)] / (1 - size["missing"]) for number in range(1, 11)]
     assert tenths == pytest.approx([0.1] * 10, abs=0.01)
-    assert set(reference.shares["kind"]) == {"flat", "house", "boat", "other", "missing"}
+    assert set(reference.shares["kind"]) == {"flat", "house", "boat", "missing"}
     built = reference.inputs["built"]
-    assert built.spread([datetime(1990, 1, 1), datetime(2100, 1, 1), None]).counts == {
+    assert built.spread(encode([datetime(1990, 1, 1), datetime(2100, 1, 1), None], "datetime")).counts == {
         **dict.fromkeys(built.bins, 0), "1": 1, "10": 1, "missing": 1
     }  # fmt: skip
-    expected = ("low", "middle", "high", "other", "missing") if task == "multiclass" else None
+    expected = ("low", "middle", "high", "missing") if task == "multiclass" else None
     assert expected is None or reference.prediction.bins == expected
 
 
@@ -82,4 +93,4 @@ def test_a_column_without_a_value_has_one_bin(tmp_path: Path) -> None:
     empty.to_parquet(tmp_path / REFERENCE)
     reference = read_reference(Bundle(tmp_path, "d" * 64, fitted))
     assert reference.shares["size"] == {"1": 0.0, "missing": 1.0}
-    assert reference.inputs["size"].spread([5.0, None]).counts == {"1": 1, "missing": 1}
+    assert reference.inputs["size"].spread(np.array([5.0, np.nan])).counts == {"1": 1, "missing": 1}

@@ -210,12 +210,73 @@ def test_a_person_is_forgotten(uri: str, tmp_path: Path) -> None:
     assert not any(b"ann" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+@given(
+    keys=st.lists(
+        st.lists(st.none() | st.sampled_from(["ann", "bob", 'a"nn']), min_size=1, max_size=6), min_size=1
+    )
+)
+def test_what_is_left_of_a_request_keeps_its_numbers(
+    keys: list[list[str | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('log')}/log.db"
+    entries = [
+        make_entry(
+            number,
+            *(HOME | {"id": key, "size": row} for row, key in enumerate(of_request)),
+            answers=[{"prediction": 10.0 * row} for row in range(len(of_request))],
+        )
+        for number, of_request in enumerate(keys)
+    ]
+    write(uri, *entries)
+    rows = [(str(n), row, key) for n, of_request in enumerate(keys) for row, key in enumerate(of_request)]
+    left = sorted((row for row in rows if row[2] != "ann"), key=str)
+    for forgotten in (len(rows) - len(left), 0):
+        assert forget(uri, PROBLEM, "ann") == forgotten
+        tables = list(read_log(uri, PROBLEM))
+        if not left:
+            assert not tables
+            continue
+        table = pd.concat(tables)
+        own = table[["_request", "_row", "_key"]]
+        assert sorted(own.itertuples(index=False, name=None), key=str) == left
+        assert (table["size"] == table["_row"]).all()
+        assert (table["_prediction"] == 10 * table["_row"]).all()
+
+
 def test_sql_can_look_at_it(tmp_path: Path) -> None:
-    write(f"sqlite:///{tmp_path}/log.db", make_entry(1, HOME, HOME | {"size": 7}))
+    write(f"sqlite:///{tmp_path}/log.db", make_entry(1, HOME, HOME | {"size": 7, "id": None}))
     with sqlite3.connect(tmp_path / "log.db") as database:
         mode = database.execute("PRAGMA journal_mode").fetchone()
-        sizes = database.execute("SELECT features ->> '$.size', answer ->> '$.prediction' FROM predictions")
-        assert (mode, sizes.fetchall()) == (("wal",), [(1.5, 2.5), (7.0, 2.5)])
+        found = database.execute(
+            "SELECT row, key, features ->> '$.size', answer ->> '$.prediction' FROM predictions ORDER BY row"
+        )
+        assert (mode, found.fetchall()) == (("wal",), [(0, "home 1", 1.5, 2.5), (1, None, 7, 2.5)])
+
+
+def test_moments_with_a_zone_are_read_in_utc(uri: str) -> None:
+    write(uri, make_entry(1, HOME | {"built": "2020-01-02T03:04:05+02:00"}))
+    assert list(logged(uri)["built"]) == [pd.Timestamp(2020, 1, 2, 1, 4, 5)]
+
+
+def test_a_file_of_another_form_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE predictions (id INTEGER PRIMARY KEY, time REAL, features TEXT)")
+        database.execute("INSERT INTO predictions VALUES (1, 1.0, '{}')")
+    database.close()
+    before, uri = path.read_bytes(), f"sqlite:///{path}"
+    log = PredictionLog(LogSettings(uri=uri, flush_seconds=0.01), PROBLEM)
+    log.offer(make_entry(1))
+    wait(lambda: log.status.fault)
+    told = "another version of Millrace wrote it; move it away"
+    assert told in str(log.close(0.1).fault)
+    assert log.status.lost == {"closed": 1}
+    with pytest.raises(UserError, match=told):
+        list(read_log(uri, PROBLEM))
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT * FROM predictions").fetchall() == [(1, 1.0, "{}")]
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("predictions",)]
+    assert path.read_bytes()[100:] == before[100:]
 
 
 def test_parquet_files_rotate_and_have_the_contracts_types(tmp_path: Path) -> None:
@@ -347,9 +408,10 @@ def test_what_comes_after_the_end_is_refused_and_counted(uri: str) -> None:
 
 
 def test_a_row_that_cannot_be_encoded_takes_no_other_with_it(uri: str) -> None:
-    bad = make_entry("bad", answers=[{"prediction": object()}])
-    short = make_entry("short", HOME, HOME, answers=[{"prediction": 1.0}])
-    status = write(uri, make_entry(1), bad, make_entry(2), short, make_entry(3), flush_seconds=0.2)
+    bad = msgspec.structs.replace(make_entry("bad"), answers=b"\xff")
+    two = make_entry("two", HOME, HOME)
+    worse = msgspec.structs.replace(two, question=msgspec.structs.replace(two.question, body=b"\xff"))
+    status = write(uri, make_entry(1), bad, make_entry(2), worse, make_entry(3), flush_seconds=0.2)
     assert status == LogStatus(0, 3, {"unencodable": 3})
     assert requests(uri) == ["1", "2", "3"]
 

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from millrace.prediction_log import LogSettings, LogStatus, PredictionLog
@@ -34,11 +35,8 @@ def quick(uri: str, **changes: Any) -> PredictionLog:
 
 def offer(log: PredictionLog, numbers: range) -> int:
     """Offer a row each and return how many found a place."""
-    rows = make_entry(0)
-    return sum(
-        log.offer(type(rows)(time.time(), str(n), "champion", rows.model, 0.0, rows.rows, rows.answers))
-        for n in numbers
-    )
+    entry = make_entry(0)
+    return sum(log.offer(msgspec.structs.replace(entry, time=time.time(), request=str(n))) for n in numbers)
 
 
 @contextmanager

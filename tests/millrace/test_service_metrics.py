@@ -18,13 +18,14 @@ import sys, time
 from collections import Counter
 from pathlib import Path
 from millrace.input_summary import Names, Numbers, Reference
-from millrace.prediction_log import Entry, LogStatus, ModelName
+from millrace.prediction_log import LogStatus, ModelName
 from millrace.service_metrics import ServiceMetrics
-from tests.millrace.logged import HOME, decoded, make_entry
+from tests.millrace.logged import HOME, make_entry
 import numpy as np
 metrics = ServiceMetrics(["/v1/predict", "/v1/model"])
 reference = Reference(
-    inputs={"size": Numbers(np.array([0.0, 1.0])), "kind": Names(("flat", "house"))},
+    names=("size", "floor", "kind", "lift", "built"),
+    inputs={"size": Numbers(np.array([0.0, 1.0])), "kind": Names(("flat", "house", "boat"))},
     prediction=Numbers(np.array([2.0])),
     shares={"size": {"1": 0.5, "2": 0.25, "3": 0.25, "missing": 0.0}, "kind": {"flat": 1.0}},
     prediction_shares={"1": 0.5, "2": 0.5},
@@ -198,7 +199,7 @@ def test_inputs_and_predictions_are_counted_in_the_references_bins(workers: Any)
     kind = {
         key[1]: value for key, value in found.items() if key[0::2] == ("millrace_feature_rows_total", "kind")
     }
-    assert kind == {"flat": 8, "other": 2}
+    assert kind == {"flat": 8, "boat": 2}
     assert found["millrace_feature_sum", "size", "3"] == 2 * (-4 + 0.5 + 8 + 1.5)
     assert found["millrace_feature_squares", "size", "3"] == 2 * (16 + 0.25 + 64 + 2.25)
     assert found["millrace_feature_reference_share", "1", "size", "3"] == 0.5
