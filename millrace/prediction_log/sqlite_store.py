@@ -55,8 +55,18 @@ REQUEST = (
 OUTCOME = ("time", "request", "row", "key", "actual")
 # Records a statement.
 CHUNK = 1_000
-# How many rows are deleted at once, so that nobody waits long for their turn.
-PRUNED = 5_000
+# How much is deleted at once, so that nobody waits long for their turn: records, and rows of requests.
+PRUNED, PRUNED_ROWS = 5_000, 50_000
+# The oldest of what is too old.
+OLD = {
+    "requests": f"""
+        SELECT id FROM (
+            SELECT id, SUM(rows) OVER (ORDER BY time, id) - rows AS before FROM (
+                SELECT id, time, rows FROM requests WHERE time < ? ORDER BY time, id LIMIT {PRUNED}
+            )
+        ) WHERE before < {PRUNED_ROWS}""",
+    "outcomes": f"SELECT id FROM outcomes WHERE time < ? ORDER BY time LIMIT {PRUNED}",
+}
 # How long another process is waited for, in seconds.
 PATIENCE = 1.0
 DAY = 86_400
@@ -102,12 +112,11 @@ class SQLiteStore:
             if self._keep_days is None:
                 return
         oldest = now - DAY * self._keep_days
-        for table in ("requests", "outcomes"):
+        for table, some in OLD.items():
             with self._connected() as database:
                 old = database.execute(f"SELECT 1 FROM {table} WHERE time < ? LIMIT 1", [oldest]).fetchone()
             if old:
                 with self._transaction() as database:
-                    some = f"SELECT id FROM {table} WHERE time < ? ORDER BY time LIMIT {PRUNED}"
                     database.execute(f"DELETE FROM {table} WHERE id IN ({some})", [oldest])
 
     def close(self) -> None:
