@@ -103,6 +103,7 @@ def training(problem: Problem, settings: TrainingSettings, source: Source, cache
     registration = register(
         packed,
         training_rows,
+        holdout_rows,
         problem,
         settings,
         leaderboard,

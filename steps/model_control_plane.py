@@ -10,22 +10,26 @@ from uuid import UUID
 from zenml.client import Client
 from zenml.enums import ModelStages
 from zenml.exceptions import EntityExistsError
-from zenml.model.utils import link_artifact_version_to_model_version
+from zenml.models import ModelVersionArtifactRequest, ModelVersionPipelineRunRequest
 
 from millrace.registry import CHALLENGER, CHAMPION, Registry
 
 STAGES = {CHAMPION: ModelStages.PRODUCTION, CHALLENGER: ModelStages.STAGING}
 
 
-def link_version(name: str, version: str, digest: str, bundle_artifact: UUID) -> None:
-    """Make sure that ZenML has a model version for a registry version, linked to its bundle."""
+def link_version(name: str, version: str, digest: str, bundle_artifact: UUID, run: UUID) -> None:
+    """Make sure that ZenML has a model version for a registry version, linked to its bundle and to a run."""
     client = Client()
     with suppress(EntityExistsError):
         client.create_model(name)
     with suppress(EntityExistsError):
         client.create_model_version(name, name=zenml_version(version), description=f"bundle {digest}")
-    link_artifact_version_to_model_version(
-        client.get_artifact_version(bundle_artifact), client.get_model_version(name, zenml_version(version))
+    linked = client.get_model_version(name, zenml_version(version)).id
+    client.zen_store.create_model_version_artifact_link(
+        ModelVersionArtifactRequest(model_version=linked, artifact_version=bundle_artifact)
+    )
+    client.zen_store.create_model_version_pipeline_run_link(
+        ModelVersionPipelineRunRequest(model_version=linked, pipeline_run=run)
     )
 
 

@@ -1,10 +1,12 @@
 """The bundle as a version in MLflow's registry, with the run that explains it."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 from zenml import get_step_context, step
@@ -14,6 +16,7 @@ from millrace.card import head, shown
 from millrace.contract import Problem
 from millrace.evaluation import Evaluation
 from millrace.leaderboard import Leaderboard
+from millrace.pyfunc import signature
 from millrace.registry import Registration, Registry
 from millrace.selection import CandidateResult
 from millrace.settings import TrainingSettings
@@ -24,11 +27,17 @@ from steps.materializers import Plots
 from steps.model_control_plane import link_version
 from steps.model_version import log_model, version_tags
 
+# MLflow's name of what a table is to a run, by our input of the step.
+CONTEXTS = {"training_rows": "training", "holdout_rows": "evaluation"}
+# It takes no more of a digest.
+DIGEST_LENGTH = 36
+
 
 @step(experiment_tracker=True)
 def register(
     bundle: Bundle,
     training_rows: pd.DataFrame,
+    holdout_rows: pd.DataFrame,  # noqa: ARG001 - which artifact it is, is what matters here
     problem: Problem,
     settings: TrainingSettings,
     leaderboard: Leaderboard,
@@ -46,14 +55,17 @@ def register(
         found = registry.find(bundle.digest)
         if found is None:
             plots = {**evaluation_plots, **explanation_plots, **leaderboard_plot}
-            run_id = _log_run(settings, leaderboard, evaluation, plots, tunings)
+            tags = version_tags(bundle)
+            run_id = _log_run(settings, leaderboard, evaluation, plots, tunings, tags)
+            _log_tables(problem)
             model_id = log_model(bundle, training_rows)
             mlflow.log_text(shown(bundle.folder, CARD), CARD)
             description = head(shown(bundle.folder, CARD_MARKDOWN))
-            found = registry.register(model_id, run_id, version_tags(bundle), description)
+            found = registry.register(model_id, run_id, tags, description)
         registry.mark_challenger(found.version)
-        bundle_artifact = get_step_context().inputs["bundle"][0].id
-        link_version(problem.name, found.version, found.digest, bundle_artifact)
+        context = get_step_context()
+        bundle_artifact = context.inputs["bundle"][0].id
+        link_version(problem.name, found.version, found.digest, bundle_artifact, context.pipeline_run.id)
     return found
 
 
@@ -63,14 +75,22 @@ def _log_run(
     evaluation: Evaluation,
     plots: dict[str, bytes],
     tunings: list[TuningResult],
+    tags: dict[str, str],
 ) -> str:
+    """The active run: how it was set, how the model did, where it comes from; a child run a candidate."""
     import mlflow
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, RunTag
 
     active = mlflow.active_run()
     assert active is not None, "the step's experiment tracker starts a run"
-    mlflow.log_params(settings.model_dump(exclude={"candidates", "tuning"}))
-    metrics = {f"holdout_{name}": interval.value for name, interval in evaluation.metrics.items()}
-    mlflow.log_metrics(metrics)
+    now = int(time.time() * 1000)
+    MlflowClient().log_batch(
+        active.info.run_id,
+        [Metric(f"holdout_{name}", held.value, now, 0) for name, held in evaluation.metrics.items()],
+        _params(settings.model_dump(exclude={"candidates", "tuning"})),
+        [RunTag(name, value) for name, value in tags.items()],
+    )
     children = {}
     for result in leaderboard.results:
         params: dict[str, Any] = {f"weight_{name}": weight for name, weight in result.weights.items()}
@@ -86,6 +106,27 @@ def _log_run(
     with _png_files(plots) as folder:
         mlflow.log_artifacts(str(folder), "plots")
     return active.info.run_id
+
+
+def _log_tables(problem: Problem) -> None:
+    """The tables that the model was fitted on and judged by, as inputs of the active run.
+
+    Each by its digest, and by where ZenML keeps it: `mlflow.data.get_source(...).load()` gets it there.
+    """
+    import mlflow
+    from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+    from mlflow.data.meta_dataset import MetaDataset
+
+    columns = signature(problem).inputs
+    inputs = get_step_context().inputs
+    datasets = []
+    for name in CONTEXTS:
+        artifact = inputs[name][0]
+        kind = urlsplit(artifact.uri).scheme or "local"
+        source = get_dataset_source_from_json(json.dumps({"uri": artifact.uri}), kind)
+        digest = str(artifact.run_metadata["digest"])[:DIGEST_LENGTH]
+        datasets.append(MetaDataset(source, f"{problem.name} {name}", digest, columns))
+    mlflow.log_inputs(datasets, list(CONTEXTS.values()), [None] * len(datasets))
 
 
 def _cross_validation(result: CandidateResult) -> list[tuple[str, float, int]]:
@@ -142,7 +183,7 @@ def _log_child(
     `began` is in seconds since 1970, now if not given. Returns the run's id.
     """
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client = MlflowClient()
@@ -151,13 +192,19 @@ def _log_child(
     run: str = client.create_run(
         experiment, start, {MLFLOW_PARENT_RUN_ID: parent, **(tags or {})}, name
     ).info.run_id
-    client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()])
+    client.log_batch(run, params=_params(params))
     # MLflow takes a thousand at once.
     for first in range(0, len(metrics), 1000):
         batch = metrics[first : first + 1000]
         client.log_batch(run, [Metric(key, value, end, step) for key, value, step in batch])
     client.set_terminated(run, status, end)
     return run
+
+
+def _params(values: dict[str, Any]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, str(value)) for key, value in values.items()]
 
 
 @contextmanager

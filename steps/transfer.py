@@ -67,8 +67,9 @@ def adopt(bundle: Bundle, origin: Origin) -> Annotated[Adoption, "adoption"]:
         added = found is None
         if found is None:
             found = _register(registry, bundle, origin)
-        bundle_artifact = get_step_context().inputs["bundle"][0].id
-        link_version(name, found.version, found.digest, bundle_artifact)
+        context = get_step_context()
+        bundle_artifact = context.inputs["bundle"][0].id
+        link_version(name, found.version, found.digest, bundle_artifact, context.pipeline_run.id)
     return Adoption(registration=found, added=added)
 
 

@@ -59,7 +59,7 @@ def _status(staging: Staging, _: list[str]) -> int:
 
 
 def _env(staging: Staging, _: list[str]) -> int:
-    for name, value in staging.environment.items():
+    for name, value in {**staging.environment, **staging.settings.for_other_programs()}.items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

@@ -74,6 +74,18 @@ class Settings:
             "MILLRACE_STAGING_ZENML_API_KEY": self.secrets["zenml_api_key"],
         }
 
+    def for_other_programs(self) -> dict[str, str]:
+        """The variables that S3's and MLflow's own clients look for."""
+        return {
+            "AWS_ENDPOINT_URL": self.url("s3"),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": self.secrets["s3_key"],
+            "AWS_SECRET_ACCESS_KEY": self.secrets["s3_secret"],
+            "MLFLOW_TRACKING_URI": self.url("mlflow"),
+            "MLFLOW_TRACKING_USERNAME": USER,
+            "MLFLOW_TRACKING_PASSWORD": self.secrets["mlflow"],
+        }
+
     def write_environment(self) -> None:
         """Write `environment`, from which run.py takes the variables that are not set."""
         lines = [f"{name}={value}\n" for name, value in self.environment().items()]

@@ -1,6 +1,9 @@
 """The servers of staging, all of them real, in the order of a person's day: use, stop, start, kill, start."""
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from deploy.staging import processes
+from deploy.staging.settings import BUCKET
 from tests.deploy.running import RunningStaging
 
 NAMES = [
@@ -29,6 +33,11 @@ NAMES = [
     "prometheus",
 ]
 WRONG = "not-the-secret-of-anyone"
+CLIENTS = """
+import boto3, mlflow
+print(*[bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]])
+print(mlflow.MlflowClient().get_experiment("0").name)
+"""
 
 
 def s3(staging: RunningStaging, secret: str | None = None) -> Any:
@@ -122,9 +131,18 @@ def readable_by_others(folder: Path) -> list[Path]:
 def test_env_prints_what_a_shell_takes(staging: RunningStaging) -> None:
     told = staging.command("env")
     assert told.returncode == 0, told.stderr
-    assert {line.split("=", 1)[0] for line in told.stdout.splitlines()} == {
-        f"export {name}" for name in staging.environment
-    }
+    printed = dict(line.removeprefix("export ").split("=", 1) for line in told.stdout.splitlines())
+    assert printed.keys() == staging.environment.keys() | staging.settings.for_other_programs().keys()
+    # With them alone, the clients of S3 and MLflow find the servers.
+    bare = {"PATH": os.environ["PATH"], "HOME": str(staging.home)}
+    found = subprocess.run(
+        ["bash", "-c", f'eval "$0"; exec {sys.executable} -c "$1"', told.stdout, CLIENTS],
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines() == [BUCKET, "Default"]
 
 
 def test_wrong_secrets_are_refused(staging: RunningStaging, mlflow: MlflowClient) -> None:

@@ -39,6 +39,12 @@ class Servers:
         keys = [self.environment[f"MILLRACE_STAGING_S3_{name}"] for name in ("KEY", "SECRET")]
         return _client("s3", self.environment["MILLRACE_STAGING_S3_ENDPOINT"], *keys)
 
+    def for_other_programs(self) -> dict[str, str]:
+        """The variables that S3's own clients look for."""
+        given = {"ENDPOINT_URL": "ENDPOINT", "ACCESS_KEY_ID": "KEY", "SECRET_ACCESS_KEY": "SECRET"}
+        found = {f"AWS_{theirs}": self.environment[f"MILLRACE_STAGING_S3_{n}"] for theirs, n in given.items()}
+        return {**found, "AWS_DEFAULT_REGION": "us-east-1"}
+
     def zenml(self, path: str, body: dict[str, Any], method: str = "POST") -> Any:
         """Ask the ZenML server's API as its administrator."""
         return _ask(self.environment["MILLRACE_STAGING_ZENML_URL"], path, self.admin, body, method)

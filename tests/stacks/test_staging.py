@@ -1,11 +1,10 @@
 """Training on a staging stack: the same command, the same model, everything on the servers."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import json
 from pathlib import Path
-from typing import Any
 
-from tests.conftest import Home, make_home
+from tests.conftest import Home
 from tests.stacks.servers import BUCKET, Servers
 
 # What MLflow's own client says of iris, with nothing of Millrace but where the server is.
@@ -29,6 +28,8 @@ with tempfile.TemporaryDirectory() as folder:
 print(json.dumps({
     "versions": {v.version: v.tags["bundle_digest"] for v in versions},
     "aliases": model.aliases,
+    "inputs": {given.tags[0].value: given.dataset.to_dictionary() for given in run.inputs.dataset_inputs},
+    "tags": {name: run.data.tags.get(name) == value for name, value in champion.tags.items()},
     "run": run.info.run_name, "status": run.info.status, "artifacts_at": run.info.artifact_uri,
     "metrics": sorted(run.data.metrics),
     "children": sorted(child.info.run_name for child in client.search_runs(
@@ -51,6 +52,8 @@ print(json.dumps({
     "artifacts": sorted({a.uri.split("/")[2] for a in client.list_artifact_versions(size=500).items}),
     "stages": {v.name: v.stage for v in client.list_model_versions(model="iris").items},
     "models": [model.name for model in client.list_models(size=100).items],
+    "linked": {v.name: [link.pipeline_run.name for link in client.list_model_version_pipeline_run_links(
+        model_version_id=v.id).items] for v in client.list_model_versions(model="iris").items},
 }))
 """
 ON_STAGING = "from run import _stack\n_stack('staging')\n"
@@ -60,11 +63,6 @@ from zenml.client import Client
 stack = Client().active_stack_model
 print(json.dumps([str(stack.id), stack.name]))
 """
-
-
-def train(home: Home, *arguments: str) -> dict[str, Any]:
-    """Train iris on staging and return the summary."""
-    return home.summary("--stack", "staging", *arguments)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -85,7 +83,7 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     configuration = files(home.path / "zenml")
     store = files(home.path / "store")
 
-    summary = train(staged)
+    summary = staged.summary("--stack", "staging")
 
     assert summary["promoted"] is True
     assert list(local["versions"].values()) == [summary["bundle_digest"]]
@@ -106,8 +104,7 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     for name in ("ZENML_API_KEY", "S3_SECRET", "MLFLOW_PASSWORD"):
         assert servers.environment[f"MILLRACE_STAGING_{name}"] not in on_disk
 
-    found = servers.s3().list_objects_v2(Bucket=BUCKET, Prefix="zenml/")["Contents"]
-    keys = [each["Key"] for each in found]
+    keys = keys_below(servers, f"s3://{BUCKET}/zenml")
     assert any(key.endswith("/manifest.json") for key in keys)
     assert any(key.endswith("/table.parquet") for key in keys)
     assert not [key for key in keys if "millrace-check" in key or key.endswith((".pkl", ".pickle"))]
@@ -120,6 +117,13 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     assert "holdout_log_loss" in told["metrics"]
     assert told["children"] == sorted(entry["candidate"] for entry in summary["leaderboard"][:-1])
     assert "plots/importance.png" in told["plots"]
+    assert told["tags"].keys() >= {"data_digest", "git_revision", "zenml_run_id"}
+    assert all(told["tags"].values())
+    assert told["inputs"].keys() == {"training", "evaluation"}
+    for given in told["inputs"].values():
+        assert (given["source_type"], len(given["digest"])) == ("s3", 36)
+        [key] = keys_below(servers, json.loads(given["source"])["uri"])
+        assert key.endswith("/table.parquet")
     assert told["sums"].items() >= told["manifest"]["files"].items()
 
     lineage = staged.ask(ON_STAGING + ZENML)
@@ -127,6 +131,25 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     assert lineage["artifacts"] == [BUCKET]
     assert lineage["stages"] == {"v1": "production"}
     assert lineage["models"] == ["iris"]
+    assert lineage["linked"] == {"v1": [summary["run_name"]]}
+
+    # The champion of staging predicts for a table, and writes into the bucket.
+    infer = (
+        "--pipeline",
+        "inference",
+        "--problem",
+        "iris",
+        "--stack",
+        "staging",
+        "--input",
+        "sklearn://iris",
+    )
+    keyed = Home(staged.path, {**staged.environment, **servers.for_other_programs()})
+    process = keyed.python("run.py", *infer, "--output", f"s3://{BUCKET}/scores/iris.csv")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, "150 read = 150 scored" in out) == (0, True), err
+    written = keys_below(servers, f"s3://{BUCKET}/scores/iris.csv")
+    assert [key.rpartition(".")[2] for key in written] == ["json", "csv"]
 
     # Again: nothing new, and nothing is told to have changed.
     again = staged.train("--stack", "staging")
@@ -136,37 +159,8 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     assert staged.ask(MLFLOW)["versions"] == told["versions"]
 
 
-def test_two_machines_that_train_at_once_make_two_versions_and_one_champion(
-    servers: Servers, tmp_path: Path
-) -> None:
-    machines = [
-        Home(home.path, {**home.environment, **servers.environment})
-        for home in (make_home(tmp_path / "one"), make_home(tmp_path / "two"))
-    ]
-    known = set(versions(machines[0]))
-    seeds = [("--set=seed=21", "--set=candidates.linear.alpha=5"), ("--set=seed=22",)]
-    with ThreadPoolExecutor(2) as pool:
-        summaries = list(pool.map(lambda home, given: train(home, *given), machines, seeds))
-    told = machines[0].ask(MLFLOW)
-    made = {summary["model_version"] for summary in summaries}
-    assert len(made) == 2
-    assert set(told["versions"]) == known | made
-    promoted = [summary["model_version"] for summary in summaries if summary["promoted"]]
-    champion = str(told["aliases"]["champion"])
-    assert champion in (promoted or known)
-    before = {summary["champion_before"] for summary in summaries}
-    assert before <= {*known, *promoted, None}
-    assert len({summary["champion_before"] for summary in summaries if summary["promoted"]}) == len(promoted)
-    lineage = machines[0].ask(ON_STAGING + ZENML)
-    assert lineage["stages"][f"v{champion}"] == "production"
-    assert list(lineage["stages"].values()).count("production") == 1
-    assert lineage["models"] == ["iris"]
-    assert {lineage["runs"][summary["run_name"]] for summary in summaries} == {"completed"}
-    assert told["open"] == 0
-
-
-def versions(home: Home) -> list[str]:
-    """The versions of iris that MLflow has so far, if any."""
-    code = MLFLOW.partition("model = client")[0]
-    code += "print(json.dumps([v.version for v in client.search_model_versions(\"name='iris'\")]))"
-    return [str(version) for version in home.ask(code)]
+def keys_below(servers: Servers, uri: str) -> list[str]:
+    """The keys of the objects in a folder of the bucket."""
+    prefix = uri.removeprefix(f"s3://{BUCKET}/") + "/"
+    found = servers.s3().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    return [each["Key"] for each in found.get("Contents", [])]
