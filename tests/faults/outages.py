@@ -1,6 +1,7 @@
 """Servers of staging killed under a training, and what came of it: for the tests, and as a table.
 
-`python -m tests.faults.outages` (`make faults`) kills each server at each of several steps, twenty minutes.
+`python -m tests.faults.outages` (`make faults`) starts a run at each fault, then kills each server at
+several steps.
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import Any
 from deploy.staging import processes
 from tests.conftest import Home, make_home
 from tests.deploy.running import RunningStaging, running_staging
+from tests.faults.refusals import FAULTS, refusal
 from tests.forked import Forked
 
 # Two small candidates: these runs are about the servers.
@@ -154,30 +156,48 @@ def _matrix() -> Iterable[Outage]:
 
 
 def main() -> int:
-    """Print a table of outcomes; 1 if one of them is neither a finished run nor one that goes on."""
-    bad = 0
+    """Print tables of refusals and outcomes; 1 if one of them is not as it is to be."""
     with running_staging() as staging, tempfile.TemporaryDirectory() as folder:
         home = client(staging, Path(folder) / "home")
-        print(f"{'killed':<12}{'at':<11}{'away':>6}  {'exit':>4}{'after':>7}  outcome", flush=True)
-        for number, outage in enumerate(_matrix()):
-            settings = f"--set=seed={number}", f"--set=candidates.linear.alpha={1 + number}"
-            found = train(staging, home, *settings, outage=outage)
-            text = "finished" if found.code == 0 else found.said
-            if found.code:
-                again = train(staging, home, *settings)
-                text += f" Again: exit {again.code}, {again.cached} steps taken from the cache."
-                bad += found.code != 2 or again.code != 0
-            try:
-                assert_whole(state(home))
-            except AssertionError as error:
-                text += f" NOT WHOLE: {error}"
-                bad += 1
-            print(
-                f"{outage.server:<12}{outage.step:<11}{outage.seconds:>4.0f} s  {found.code:>4}"
-                f"{found.seconds:>5.0f} s  {text}",
-                flush=True,
-            )
+        bad = _refusals(staging, home)
+        bad += _outages(staging, home)
     return 1 if bad else 0
+
+
+def _refusals(staging: RunningStaging, home: Home) -> int:
+    """Start a training at each fault. Returns how many were not refused, or wrote something."""
+    bad = 0
+    print(f"{'at the start':<30}{'exit':>4}  {'written':<9}found; remedy", flush=True)
+    for name, fault in FAULTS.items():
+        code, said, wrote = refusal(staging, home, fault)
+        bad += code != 2 or wrote or not said
+        print(f"{name:<30}{code:>4}  {'SOMETHING' if wrote else 'nothing':<9}{said}", flush=True)
+    return bad
+
+
+def _outages(staging: RunningStaging, home: Home) -> int:
+    """Train through each outage. Returns how many runs neither finished nor went on, or left halves."""
+    bad = 0
+    print(f"\n{'killed':<12}{'at':<11}{'away':>6}  {'exit':>4}{'after':>7}  outcome", flush=True)
+    for number, outage in enumerate(_matrix()):
+        settings = f"--set=seed={number}", f"--set=candidates.linear.alpha={1 + number}"
+        found = train(staging, home, *settings, outage=outage)
+        text = "finished" if found.code == 0 else found.said
+        if found.code:
+            again = train(staging, home, *settings)
+            text += f" Again: exit {again.code}, {again.cached} steps taken from the cache."
+            bad += found.code != 2 or again.code != 0
+        try:
+            assert_whole(state(home))
+        except AssertionError as error:
+            text += f" NOT WHOLE: {error}"
+            bad += 1
+        print(
+            f"{outage.server:<12}{outage.step:<11}{outage.seconds:>4.0f} s  {found.code:>4}"
+            f"{found.seconds:>5.0f} s  {text}",
+            flush=True,
+        )
+    return bad
 
 
 if __name__ == "__main__":
