@@ -1,6 +1,6 @@
 """python -m stacks.source STACK PROBLEM [VERSION]: fetch a version's bundle from a stack's registry.
 
-A process of its own, as one process has one ZenML server and one MLflow account.
+A process of its own where the stack has a server: one process has one ZenML server and one MLflow account.
 """
 
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from millrace.errors import UserError
 from millrace.strict import Strict
-from stacks import environment
-from stacks.stack_files import load_stack_file
+from stacks import environment, quickstart
+from stacks.stack_files import Stack, load_stack_file
 from stacks.tracking import tracking_uri_of
 
 STACKS = environment.ROOT / "configs" / "stacks"
@@ -34,6 +34,7 @@ def fetch(stack_name: str, problem: str, version: str | None) -> Fetched:
         UserError: no such stack or version, no champion, a server that does not answer, a bundle that is
             damaged or not the one that was registered.
     """
+    quickstart.import_mlflow()
     from millrace.registry import CHAMPION, Registry
 
     stack = load_stack_file(stack_name, STACKS)
@@ -61,11 +62,13 @@ def fetch(stack_name: str, problem: str, version: str | None) -> Fetched:
 
 
 def fetch_apart(stack_name: str, problem: str, version: str | None) -> Fetched:
-    """The same in a process of its own, so that this one can go on with another stack.
+    """The same, so that this process can go on with another stack: in one of its own, if need be.
 
     Raises:
         UserError: as `fetch`.
     """
+    if _leaves_nothing(load_stack_file(stack_name, STACKS)):
+        return fetch(stack_name, problem, version)
     arguments = [stack_name, problem, *([version] if version else [])]
     done = subprocess.run(
         [sys.executable, "-m", "stacks.source", *arguments],
@@ -78,6 +81,11 @@ def fetch_apart(stack_name: str, problem: str, version: str | None) -> Fetched:
     if done.returncode:
         raise RuntimeError(f"stacks.source {' '.join(arguments)}: {done.stderr}")
     return Fetched.model_validate_json(done.stdout.splitlines()[-1])
+
+
+def _leaves_nothing(stack: Stack) -> bool:
+    """Whether a process that has fetched from a stack has no ZenML server and no account of MLflow of it."""
+    return stack.server is None and not stack.components["experiment_tracker"].configuration
 
 
 def main(stack: str, problem: str, version: str | None = None) -> int:

@@ -125,7 +125,8 @@ def _log_tables(problem: Problem) -> None:
         kind = urlsplit(artifact.uri).scheme or "local"
         source = get_dataset_source_from_json(json.dumps({"uri": artifact.uri}), kind)
         digest = str(artifact.run_metadata["digest"])[:DIGEST_LENGTH]
-        datasets.append(MetaDataset(source, f"{problem.name} {name}", digest, columns))
+        title = f"{problem.name}, {name.replace('_', ' ')}"
+        datasets.append(MetaDataset(source, title, digest, columns))
     mlflow.log_inputs(datasets, list(CONTEXTS.values()), [None] * len(datasets))
 
 

@@ -51,7 +51,7 @@ print(json.dumps({
     "versions": [version.version for version in versions],
     "whole": whole,
     "champion": getattr(registry.with_alias("champion"), "version", None),
-    "production": [v.name for v in client.list_model_versions(model="iris").items if v.stage == "production"],
+    "production": [v.name for v in client.list_model_versions(size=1000).items if v.stage == "production"],
     "open_mlflow_runs": len(registry.client.search_runs(
         [e.experiment_id for e in registry.client.search_experiments()], "attributes.status = 'RUNNING'")),
     "runs": Counter(run.status.value for run in client.list_pipeline_runs(size=100).items),
