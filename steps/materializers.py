@@ -18,6 +18,8 @@ from millrace.bundle import CARD, Bundle, FittedModel, load_bundle, verify
 from millrace.digests import table_digest
 
 TABLE = "table.parquet"
+# Rows of a table that the dashboard shows.
+SHOWN_ROWS = 100
 
 
 class Plots(dict[str, bytes]):
@@ -46,6 +48,20 @@ class TableMaterializer(BaseMaterializer):
 
     def extract_metadata(self, data: pd.DataFrame) -> dict[str, Any]:
         return {"rows": len(data), "columns": len(data.columns), "digest": self.compute_content_hash(data)}
+
+
+class ShownTableMaterializer(TableMaterializer):
+    """DataFrames that a person opens: the dashboard shows their first rows."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+
+    def save_visualizations(self, data: pd.DataFrame) -> dict[str, VisualizationType]:
+        if data.empty:
+            return {}
+        path = f"{self.uri}/first_rows.csv"
+        with self.artifact_store.open(path, "w") as file:
+            data.head(SHOWN_ROWS).to_csv(file, index=False)
+        return {path: VisualizationType.CSV}
 
 
 class PlotsMaterializer(BaseMaterializer):

@@ -12,10 +12,10 @@ from millrace.features import FeatureState
 from millrace.models import TrainingRows
 from millrace.quality import GOLD_TARGET
 from millrace.splitting import SplitRecord
-from steps.materializers import TableMaterializer
+from steps.materializers import ShownTableMaterializer, TableMaterializer
 
 
-@step(output_materializers={"silver": TableMaterializer, "quarantine": TableMaterializer})
+@step(output_materializers={"silver": TableMaterializer, "quarantine": ShownTableMaterializer})
 def clean(
     bronze: pd.DataFrame, problem: Problem, bad_rows_limit: float
 ) -> tuple[

@@ -22,7 +22,7 @@ from millrace.strict import Strict
 from stacks.environment import home
 from stacks.tracking import tracking_uri
 from steps.ingest import read_secret
-from steps.materializers import TableMaterializer
+from steps.materializers import ShownTableMaterializer
 from steps.tune import LINE_EVERY, duration
 
 
@@ -61,7 +61,7 @@ def choose_model(problem: str, model: str) -> Annotated[Registration, "model"]:
 # Never cached: the input and the output are the world, not artifacts.
 @step(
     enable_cache=False,
-    output_materializers={"sample": TableMaterializer, "quarantine_sample": TableMaterializer},
+    output_materializers={"sample": ShownTableMaterializer, "quarantine_sample": ShownTableMaterializer},
 )
 def score(
     chosen: Registration, asked: Scoring

@@ -69,6 +69,10 @@ def test_the_champion_s_predictions_are_written_shown_and_logged(opened: Home, t
     assert len(outputs["sample"].load()) == 90 - 1
     assert outputs["quarantine_sample"].load()["_row"].tolist() == [4]
     assert "sepal length (cm): below 0" in outputs["inference_page"].load()
+    shown = [
+        each.type.value for name in ("sample", "quarantine_sample") for each in outputs[name].visualizations
+    ]
+    assert shown == ["csv", "csv"]
     log = f"sqlite:///{opened.path}/bentoml/prediction_log/iris.db"
     problem = load_problem("iris", run.CONFIGS / "problems")
     logged = pd.concat(read_log(log, problem))
