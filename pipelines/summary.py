@@ -160,7 +160,8 @@ def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stac
     console.print(facts)
 
     where = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    where.add_row("make serve", f"the service, with {summary.bento}" if summary.bento else "needs a champion")
+    told = f"the service, with {summary.bento}" if summary.bento else "needs a champion"
+    where.add_row(f"make serve PROBLEM={summary.problem}", told)
     dashboard = stack.server.url if stack.server else "make dashboard"
     where.add_row(dashboard, "lineage, checks, plots and the model card in ZenML's dashboard")
     mlflow = stack.components["experiment_tracker"].configuration.get("tracking_uri", "make mlflow")

@@ -41,6 +41,8 @@ def zenml(stack: Stack, patience: float) -> Iterator[str]:
     url = stack.server.url.rstrip("/")
     named = stack.references("server", "url")
     told = _request("GET", f"{url}/api/v1/info", f"ZenML's server at {url}", named, patience)
+    if told.status_code >= 500:
+        raise _ailing(f"ZenML's server at {url}", told.status_code)
     ours = version("zenml")
     theirs = _json(told, "version", f"{url} is no ZenML server", f"Correct {named}.")
     if Version(ours).release[:2] != Version(theirs).release[:2]:
@@ -79,6 +81,8 @@ def mlflow(stack: Stack, tracker: Component, patience: float) -> Iterator[str]:
     answer = _request("GET", f"{url}/version", server, named, patience, **options)
     if answer.status_code in (401, 403):
         raise FaultError(f"{server} does not take the credentials", f"Correct {' and '.join(keys)}.")
+    if answer.status_code >= 500:
+        raise _ailing(server, answer.status_code)
     if answer.status_code != 200 or not answer.text[:1].isdigit():
         raise FaultError(f"{url} is no MLflow server (HTTP {answer.status_code})", f"Correct {named}.")
     theirs, ours = answer.text.strip(), version("mlflow")
@@ -93,17 +97,24 @@ def mlflow(stack: Stack, tracker: Component, patience: float) -> Iterator[str]:
     if answer.status_code in (401, 403):
         raise FaultError(f"{server} does not take the credentials", f"Correct {' and '.join(keys)}.")
     if answer.status_code != 200:
-        raise FaultError(
-            f"{server} answers HTTP {answer.status_code}", "See the server's log: is its database up?"
-        )
+        raise _ailing(server, answer.status_code)
     yield "credentials taken"
+
+
+def _ailing(server: str, status: int) -> FaultError:
+    return FaultError(f"{server} answers HTTP {status}", "See the server's log: is its database up?")
 
 
 def s3(stack: Stack, store: Component, patience: float) -> Iterator[str]:
     """The bucket: it is there, the keys are taken, an object can be written (and is deleted again)."""
     import boto3
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+    )
 
     configuration = with_secrets(store)
     bucket, _, prefix = configuration["path"].removeprefix("s3://").partition("/")
@@ -132,6 +143,11 @@ def s3(stack: Stack, store: Component, patience: float) -> Iterator[str]:
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         raise _s3_fault(code, bucket, where, keys, writing) from None
+    except EndpointConnectionError:
+        raise FaultError(
+            f"S3 at {where} does not answer: nobody listens there",
+            f"Start it, or correct {_endpoint(stack)}.",
+        ) from None
     except (BotoCoreError, ValueError) as error:
         raise FaultError(
             f"{where} does not answer as S3: {_line(error)}",

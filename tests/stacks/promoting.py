@@ -1,4 +1,4 @@
-"""Commands of promotion, and model versions that cost no training."""
+"""Commands of run.py, several in a process, and model versions that cost no training."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.conftest import Home
 
+# Before what `Home.ask` runs, to ask the servers and not the local stores.
+ON_STAGING = "from run import _stack\n_stack('staging')\n"
 # Several commands in one process: each would pay some seconds for imports.
 COMMANDS = """
 import contextlib, io, json, sys
@@ -63,8 +65,13 @@ class Done:
 
 def commands(home: Home, *lines: str, problem: str) -> list[Done]:
     """Run promotion once for each line of arguments."""
-    split = [["--pipeline", "promotion", "--problem", problem, *line.split()] for line in lines]
-    out, err = home.python("-c", COMMANDS, json.dumps(split)).communicate(timeout=300)
+    return run(home, *(f"--pipeline promotion --problem {problem} {line}" for line in lines))
+
+
+def run(home: Home, *lines: str) -> list[Done]:
+    """Run run.py's main once for each line of arguments, on one stack."""
+    split = json.dumps([line.split() for line in lines])
+    out, err = home.python("-c", COMMANDS, split).communicate(timeout=300)
     assert out, err
     found = json.loads(out.splitlines()[-1])
     return [Done(code, " ".join(out.split()), " ".join(err.split())) for code, out, err in found]

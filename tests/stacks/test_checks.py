@@ -144,7 +144,7 @@ def test_servers_that_are_down_are_all_told_at_once_before_a_run_and_nothing_is_
     assert "The stack 'staging' is not ready; nothing was run." in done.stderr
     found = [row[2] for row in table_rows(done.stderr)]
     assert len(found) == 3
-    assert sum("nobody listens there" in each for each in found) == 2
+    assert sum("nobody listens there" in each for each in found) == 3
     assert objects(servers) == before
     assert not [path for path in staged.path.rglob("*") if path.is_file()]
 
@@ -292,6 +292,12 @@ def test_servers_of_other_versions_and_other_servers_are_told(
         found = faults(url, experiment_tracker=mlflow_at(url))
     assert "is no ZenML server" in found["server"].found
     assert "is no MLflow server" in found["experiment_tracker (mlflow)"].found
+    without_database = {"/api/v1/info": (500, "[]"), "/version": (503, "Service Unavailable")}
+    with answering(without_database) as url:
+        found = faults(url, experiment_tracker=mlflow_at(url))
+    assert [found[part].remedy for part in ("server", "experiment_tracker (mlflow)")] == [
+        "See the server's log: is its database up?"
+    ] * 2
 
 
 def test_a_folder_that_cannot_be_made_is_told(

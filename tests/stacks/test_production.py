@@ -68,7 +68,7 @@ def test_the_image_holds_what_is_locked_and_nothing_phones_home(production: Stac
     text = PipelineDockerImageBuilder._generate_zenml_pipeline_dockerfile(
         parent_image=str(settings.parent_image),
         docker_settings=settings,
-        requirements_files=[("requirements.txt", content, ["--require-hashes"])],
+        requirements_files=[("requirements.txt", content, [])],
         apt_packages=settings.apt_packages,
     )
     lines = text.splitlines()

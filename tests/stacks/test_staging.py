@@ -2,48 +2,21 @@
 
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from tests.conftest import Home
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+
+from millrace.bundle import verify
+from tests.conftest import QUICK, Home
+from tests.stacks.promoting import ON_STAGING, run
 from tests.stacks.servers import BUCKET, Servers
 
-# What MLflow's own client says of iris, with nothing of Millrace but where the server is.
-MLFLOW = """
-import hashlib, json, os, tempfile
-from pathlib import Path
-os.environ["MLFLOW_TRACKING_USERNAME"] = os.environ["MILLRACE_STAGING_MLFLOW_USER"]
-os.environ["MLFLOW_TRACKING_PASSWORD"] = os.environ["MILLRACE_STAGING_MLFLOW_PASSWORD"]
-import mlflow
-mlflow.set_tracking_uri(os.environ["MILLRACE_STAGING_MLFLOW_URL"])
-client = mlflow.MlflowClient()
-model = client.get_registered_model("iris")
-versions = client.search_model_versions("name='iris'")
-champion = client.get_model_version_by_alias("iris", "champion")
-run = client.get_run(champion.run_id)
-with tempfile.TemporaryDirectory() as folder:
-    mlflow.artifacts.download_artifacts(f"models:/iris/{champion.version}", dst_path=folder)
-    bundle = Path(folder, "data", "bundle")
-    sums = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in bundle.iterdir() if p.is_file()}
-    manifest = json.loads((bundle / "manifest.json").read_text())
-print(json.dumps({
-    "versions": {v.version: v.tags["bundle_digest"] for v in versions},
-    "aliases": model.aliases,
-    "inputs": {given.tags[0].value: given.dataset.to_dictionary() for given in run.inputs.dataset_inputs},
-    "tags": {name: run.data.tags.get(name) == value for name, value in champion.tags.items()},
-    "run": run.info.run_name, "status": run.info.status, "artifacts_at": run.info.artifact_uri,
-    "metrics": sorted(run.data.metrics),
-    "children": sorted(child.info.run_name for child in client.search_runs(
-        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{champion.run_id}'")),
-    "plots": [item.path for item in client.list_artifacts(champion.run_id, "plots")],
-    "open": len(client.search_runs([e.experiment_id for e in client.search_experiments()],
-        "attributes.status = 'RUNNING'")),
-    "sums": sums, "manifest": manifest,
-}))
-"""
 # The runs and stages that a stack's ZenML has, and the locks that are left.
 ZENML = """
 import json
-from collections import Counter
 from zenml.client import Client
 client = Client()
 runs = client.list_pipeline_runs(size=100, hydrate=True).items
@@ -56,46 +29,39 @@ print(json.dumps({
         model_version_id=v.id).items] for v in client.list_model_versions(model="iris").items},
 }))
 """
-ON_STAGING = "from run import _stack\n_stack('staging')\n"
 ACTIVE = """
 import json
 from zenml.client import Client
-stack = Client().active_stack_model
-print(json.dumps([str(stack.id), stack.name]))
+print(json.dumps(Client().active_stack_model.name))
 """
 
 
 def files(folder: Path) -> dict[str, str]:
-    """The digest of every file below a folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(".lock")
-    }
+    """The digest of every file below a folder, of a database of ZenML that of its rows."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        if path.name == "zenml.db":
+            with closing(sqlite3.connect(path)) as database:
+                found[name] = hashlib.sha256("\n".join(database.iterdump()).encode()).hexdigest()
+        elif path.is_file() and not path.name.endswith((".lock", "-wal", "-shm")):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_stack_stays(
-    home: Home, servers: Servers
+    home: Home, servers: Servers, mlflow: MlflowClient, tmp_path: Path
 ) -> None:
     staged = Home(home.path, {**home.environment, **servers.environment})
-    local = home.state()
-    active = home.ask(ACTIVE)
-    configuration = files(home.path / "zenml")
-    store = files(home.path / "store")
+    [local] = [verify(folder) for folder in home.path.glob("bentoml/models/iris/*/bundle")]
+    before = [files(home.path / name) for name in ("zenml", "store")]
 
     summary = staged.summary("--stack", "staging")
 
     assert summary["promoted"] is True
-    assert list(local["versions"].values()) == [summary["bundle_digest"]]
-    assert home.ask(ACTIVE) == active
-    assert files(home.path / "store") == store
-    # Beside the write-ahead log, which any reader may fold into the database.
-    before, after = (
-        {name: digest for name, digest in each.items() if "zenml.db" not in name}
-        for each in (configuration, files(home.path / "zenml"))
-    )
-    assert before == after
-    assert home.state() == local
+    assert summary["bundle_digest"] == local
+    assert [files(home.path / name) for name in ("zenml", "store")] == before
+    assert home.ask(ACTIVE) == "default"
     on_disk = "".join(
         path.read_text(errors="replace")
         for path in (home.path / "zenml-servers").rglob("*")
@@ -109,54 +75,64 @@ def test_the_run_is_on_the_servers_the_model_is_the_local_one_and_the_user_s_sta
     assert any(key.endswith("/table.parquet") for key in keys)
     assert not [key for key in keys if "millrace-check" in key or key.endswith((".pkl", ".pickle"))]
 
-    told = staged.ask(MLFLOW)
-    assert told["versions"] == {"1": summary["bundle_digest"]}
-    assert told["aliases"] == {"champion": 1} or told["aliases"] == {"champion": "1"}
-    assert (told["run"], told["status"], told["open"]) == (summary["run_name"], "FINISHED", 0)
-    assert told["artifacts_at"].startswith("mlflow-artifacts:")
-    assert "holdout_log_loss" in told["metrics"]
-    assert told["children"] == sorted(entry["candidate"] for entry in summary["leaderboard"][:-1])
-    assert "plots/importance.png" in told["plots"]
-    assert told["tags"].keys() >= {"data_digest", "git_revision", "zenml_run_id"}
-    assert all(told["tags"].values())
-    assert told["inputs"].keys() == {"training", "evaluation"}
-    for given in told["inputs"].values():
-        assert (given["source_type"], len(given["digest"])) == ("s3", 36)
-        [key] = keys_below(servers, json.loads(given["source"])["uri"])
+    assert_registered(mlflow, summary["bundle_digest"])
+    champion = mlflow.get_model_version_by_alias("iris", "champion")
+    tracked = mlflow.get_run(champion.run_id)
+    assert (tracked.info.run_name, tracked.info.status) == (summary["run_name"], "FINISHED")
+    assert tracked.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert "holdout_log_loss" in tracked.data.metrics
+    assert champion.tags.keys() >= {"data_digest", "git_revision", "zenml_run_id"}
+    assert champion.tags.items() <= tracked.data.tags.items()
+    children = mlflow.search_runs(
+        [tracked.info.experiment_id], f"tags.`mlflow.parentRunId` = '{champion.run_id}'"
+    )
+    names = [entry["candidate"] for entry in summary["leaderboard"][:-1]]
+    assert sorted(child.info.run_name for child in children) == sorted(names)
+    assert "plots/importance.png" in [item.path for item in mlflow.list_artifacts(champion.run_id, "plots")]
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    assert not mlflow.search_runs(experiments, "attributes.status = 'RUNNING'")
+    inputs = {given.tags[0].value: given.dataset for given in tracked.inputs.dataset_inputs}
+    assert inputs.keys() == {"training", "evaluation"}
+    for dataset in inputs.values():
+        assert (dataset.source_type, len(dataset.digest)) == ("s3", 36)
+        [key] = keys_below(servers, json.loads(dataset.source)["uri"])
         assert key.endswith("/table.parquet")
-    assert told["sums"].items() >= told["manifest"]["files"].items()
+    source = mlflow.get_model_version_download_uri("iris", champion.version)
+    url = servers.environment["MILLRACE_STAGING_MLFLOW_URL"]
+    model = download_artifacts(source, dst_path=str(tmp_path), tracking_uri=url)
+    assert verify(Path(model) / "data" / "bundle") == local
 
     lineage = staged.ask(ON_STAGING + ZENML)
-    assert lineage["runs"] == {summary["run_name"]: "completed"}
-    assert lineage["artifacts"] == [BUCKET]
-    assert lineage["stages"] == {"v1": "production"}
-    assert lineage["models"] == ["iris"]
-    assert lineage["linked"] == {"v1": [summary["run_name"]]}
+    assert lineage == {
+        "runs": {summary["run_name"]: "completed"},
+        "artifacts": [BUCKET],
+        "stages": {"v1": "production"},
+        "models": ["iris"],
+        "linked": {"v1": [summary["run_name"]]},
+    }
 
-    # The champion of staging predicts for a table, and writes into the bucket.
-    infer = (
-        "--pipeline",
-        "inference",
-        "--problem",
-        "iris",
-        "--stack",
-        "staging",
-        "--input",
-        "sklearn://iris",
-    )
+    # Again: nothing new, and nothing is told to have changed. Then the champion predicts into the bucket.
     keyed = Home(staged.path, {**staged.environment, **servers.for_other_programs()})
-    process = keyed.python("run.py", *infer, "--output", f"s3://{BUCKET}/scores/iris.csv")
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, "150 read = 150 scored" in out) == (0, True), err
-    written = keys_below(servers, f"s3://{BUCKET}/scores/iris.csv")
-    assert [key.rpartition(".")[2] for key in written] == ["json", "csv"]
+    scores = f"s3://{BUCKET}/scores/iris.csv"
+    again, inferred = run(
+        keyed,
+        f"--pipeline training --problem iris --stack staging {' '.join(QUICK)}",
+        f"--pipeline inference --problem iris --stack staging --input sklearn://iris --output {scores}",
+    )
+    assert again.code == 0, again.err
+    assert again.err.count("taken from the cache") == 15
+    assert "staging: " not in again.err
+    assert_registered(mlflow, summary["bundle_digest"])
+    assert (inferred.code, "150 read = 150 scored" in inferred.out) == (0, True), inferred.err
+    assert [key.rpartition(".")[2] for key in keys_below(servers, scores)] == ["json", "csv"]
 
-    # Again: nothing new, and nothing is told to have changed.
-    again = staged.train("--stack", "staging")
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("taken from the cache") == 15
-    assert "  staging: " not in again.stderr
-    assert staged.ask(MLFLOW)["versions"] == told["versions"]
+
+def assert_registered(mlflow: MlflowClient, digest: str) -> None:
+    """The registry has this one version, and it is champion."""
+    versions = mlflow.search_model_versions("name='iris'")
+    assert {str(version.version): version.tags["bundle_digest"] for version in versions} == {"1": digest}
+    aliases = mlflow.get_registered_model("iris").aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "1"}
 
 
 def keys_below(servers: Servers, uri: str) -> list[str]:

@@ -10,9 +10,8 @@ from mlflow import MlflowClient
 
 from millrace.bundle import verify
 from tests.conftest import Home
-from tests.stacks.promoting import add_versions, commands
+from tests.stacks.promoting import ON_STAGING, add_versions, commands
 from tests.stacks.servers import Servers, free_port
-from tests.stacks.test_staging import ON_STAGING
 
 # Models of their own names, so that this file and others do not meet on the servers.
 NAME = "breast_cancer"
@@ -36,17 +35,6 @@ print(json.dumps({
 def staged(home: Home, servers: Servers) -> Home:
     """The trained home, whose processes also find the servers."""
     return Home(home.path, {**home.environment, **servers.environment})
-
-
-@pytest.fixture
-def mlflow(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """MLflow's own client of the staging stack."""
-    for theirs, ours in (("USERNAME", "USER"), ("PASSWORD", "PASSWORD")):
-        monkeypatch.setenv(
-            f"MLFLOW_TRACKING_{theirs}", servers.environment[f"MILLRACE_STAGING_MLFLOW_{ours}"]
-        )
-    url = servers.environment["MILLRACE_STAGING_MLFLOW_URL"]
-    return MlflowClient(url, url)
 
 
 def told(mlflow: MlflowClient, name: str = NAME) -> tuple[dict[str, str], dict[str, str]]:
