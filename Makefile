@@ -87,7 +87,7 @@ format: .venv/.dev ## put the code in the project's format
 	@$(BIN)/ruff format .
 
 .PHONY: faults
-faults: .venv/.dev ## kill each server of a staging under trainings; print what came of it (twenty minutes)
+faults: .venv/.dev ## kill each server of a staging under trainings; print what came of it (half an hour)
 	@$(RUN) -m tests.faults.outages
 
 .PHONY: bench-stacks
