@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.forked import Forked
+
+if TYPE_CHECKING:
+    from tests.deploy.running import RunningStaging
 
 # Before anything loads OpenMP; see stacks/environment.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -32,7 +35,8 @@ QUICK = (
 )
 # Files that stay with one worker, for the servers that they start; every other file may be with any.
 TOGETHER = {
-    "staging": ("tests/faults/test_outages.py", "tests/deploy/test_staging.py"),
+    # In this order: before any training, the servers' logs hold no key.
+    "staging": ("tests/deploy/test_staging.py", "tests/faults/test_outages.py"),
     "stacks": tuple(f"tests/stacks/test_{name}.py" for name in ("checks", "lease", "staging", "transfer")),
 }
 VARIABLES = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
@@ -151,6 +155,15 @@ def home(trained: tuple[Home, Path]) -> Home:
     shutil.rmtree(trained_home.path)
     shutil.copytree(copy, trained_home.path)
     return trained_home
+
+
+@pytest.fixture(scope="session")
+def staging() -> "Iterator[RunningStaging]":
+    """A whole staging, started once for the files of `TOGETHER`."""
+    from tests.deploy.running import running_staging
+
+    with running_staging() as started:
+        yield started
 
 
 @pytest.fixture

@@ -2,24 +2,16 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
-import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.conftest import Home
-from tests.deploy.running import RunningStaging, running_staging
+from tests.deploy.running import RunningStaging
 from tests.faults.outages import Outage, assert_whole, client, state, train
-
-
-@pytest.fixture(scope="module")
-def staging() -> Iterator[RunningStaging]:
-    with running_staging() as started:
-        yield started
 
 
 def test_runs_that_lose_servers_go_on_and_two_at_once_are_both_whole(
