@@ -206,6 +206,10 @@ def _inference(arguments: argparse.Namespace) -> Start:
         raise UserError("--pipeline inference needs a table and a place: pass --input URI --output URI.")
     if arguments.intervals is not None and not LOWEST <= arguments.intervals <= HIGHEST:
         raise UserError(f"--intervals {arguments.intervals:g}: a level is from {LOWEST} to {HIGHEST}.")
+    if arguments.scheduler and arguments.engine != "dask":
+        raise UserError("--scheduler is a Dask cluster's; pass --engine dask with it.")
+    if arguments.scheduler and not arguments.scheduler.startswith(("tcp://", "tls://")):
+        raise UserError(f"--scheduler {arguments.scheduler}: an address is like tcp://HOST:8786.")
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
     source = Source.model_validate(arguments.input)
 
@@ -223,6 +227,8 @@ def _inference(arguments: argparse.Namespace) -> Start:
             level=arguments.intervals,
             explain=arguments.explain,
             overwrite=arguments.overwrite,
+            engine=arguments.engine or "local",
+            scheduler=arguments.scheduler,
             **common,
         )
 
@@ -242,9 +248,10 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "promotion": _promotion,
     "inference": _inference,
 }
+ENGINE = ("engine", "scheduler")
 # Those of one pipeline alone.
 OPTIONS = {
-    "inference": ("input", "output", "model", "explain", "intervals", "overwrite"),
+    "inference": ("input", "output", "model", "explain", "intervals", "overwrite", *ENGINE),
     "promotion": ("from", "to", "version", "roll_back", "dry_run"),
 }
 
@@ -282,6 +289,10 @@ def _parser() -> argparse.ArgumentParser:
         help="with an interval, or set of classes, that holds the truth so often (0.9)",
     )
     scoring.add_argument("--overwrite", action="store_true", help="replace an output that is there")
+    scoring.add_argument("--engine", choices=["local", "dask"], help="who scores (local)")
+    scoring.add_argument(
+        "--scheduler", metavar="tcp://HOST:PORT", help="whose workers are Dask's; else some are started here"
+    )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(
         "--check", action="store_true", help="only look whether the stack is ready; run nothing"

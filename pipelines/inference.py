@@ -7,6 +7,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from millrace.batch import BatchSettings, Manifest
+from millrace.batch.engines import EngineName
 from millrace.batch.records import Logged, Rows, SetAside
 from millrace.errors import Incomplete
 from millrace.registry import CHAMPION
@@ -60,6 +61,8 @@ def run(
     level: float | None,
     explain: bool,
     overwrite: bool,
+    engine: EngineName,
+    scheduler: str | None,
     config: Path,
     overrides: list[str],
     use_cache: bool,
@@ -80,6 +83,8 @@ def run(
         level=level,
         explain=explain,
         overwrite=overwrite,
+        engine=engine,
+        scheduler=scheduler,
         settings=configuration.settings,
     )
     finished = launch(

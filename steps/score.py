@@ -11,6 +11,7 @@ from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString
 
 from millrace.batch import BatchSettings, Job, Manifest, Output, report, run_job
+from millrace.batch.engines import EngineName
 from millrace.batch.job import Progress
 from millrace.bundle import Bundle, load_bundle
 from millrace.errors import UserError, unknown
@@ -34,6 +35,8 @@ class Scoring(Strict):
     level: float | None
     explain: bool
     overwrite: bool
+    engine: EngineName
+    scheduler: str | None
     settings: BatchSettings
 
 
@@ -85,6 +88,8 @@ def score(
         level=asked.level,
         explain=asked.explain,
         log=_log(settings, chosen.name),
+        engine=asked.engine,
+        scheduler=asked.scheduler,
     )
     output = Output(asked.output, read_secret)
     progress = Lines()

@@ -1,16 +1,14 @@
-"""A job: parts of an input read, scored by all processors, written partition by partition, and published."""
+"""A job: parts of an input read, scored by an engine, written partition by partition, and published."""
 
 import hashlib
 import json
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from millrace.batch.engines import Engine, EngineError, EngineName, in_order, start
 from millrace.batch.output import LEDGER, QUARANTINE, Begun, Output, OutputError
 from millrace.batch.partition import PartitionWriter
 from millrace.batch.recording import record
@@ -19,20 +17,24 @@ from millrace.batch.records import (
     Manifest,
     Partition,
     PartRecord,
+    Rows,
     SetAside,
     digest_of,
     drift,
     total,
 )
-from millrace.batch.rows import Asked, RowScorer, Scored
+from millrace.batch.rows import Asked
 from millrace.batch.settings import BatchSettings
 from millrace.bundle import Bundle
 from millrace.errors import UserError
 from millrace.prediction_log import LogSettings, ModelName
 from millrace.sources.streams import Batch, Part
 
-# Batches that wait for a processor, for each of them: what memory is used for.
-AHEAD = 2
+# Bytes of input from which on it pays to compile the trees first: some half a million rows.
+LARGE = 16 * 2**20
+# So many times the bad rows that the whole input may have are enough to give it up: how many rows it has is a
+# guess, by the bytes that have been read.
+HOPELESS = 2
 
 
 class Progress(NamedTuple):
@@ -43,6 +45,10 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], None]
+
+
+class TooManyBadRows(UserError):  # noqa: N818 - it says what is wrong
+    """More rows break the contract than the settings allow."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,14 @@ class Job:
     level: float | None = None
     explain: bool = False
     log: LogSettings | None = None
+    engine: EngineName = "local"
+    scheduler: str | None = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether to compile the trees before anything is scored."""
+        large = sum(part.size for part in self.parts) >= LARGE
+        return self.settings.trees == "compiled" or (self.settings.trees == "auto" and large)
 
     @property
     def keep(self) -> str:
@@ -100,8 +114,9 @@ class _Run:
     def __init__(self, job: Job, output: Output, begun: Begun, report: Report) -> None:
         self.job, self.output, self.begun, self.report = job, output, begun, report
         logged = job.settings.log_rows if job.log else 0
-        asked = Asked(job.model.version, begun.job, job.level, job.explain, job.keep, logged)
-        self.scorer = RowScorer(job.bundle, asked)
+        self.asked = Asked(
+            job.model.version, begun.job, job.level, job.explain, job.keep, logged, job.compiled
+        )
         self.done, self.whole = output.finished()
         self.set_aside: list[SetAside] = []
         self.rows = 0
@@ -109,10 +124,11 @@ class _Run:
         self.before = 0
 
     def finish(self) -> Manifest:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for number, part in enumerate(self.job.parts):
+        job = self.job
+        with start(job.engine, job.scheduler, job.bundle, self.asked) as engine:
+            for number, part in enumerate(job.parts):
                 if number not in self.whole:
-                    self._read(number, part, pool)
+                    self._read(number, part, engine)
                 self.before += part.size
         partitions = [p for number in self.whole for p in self.done.get(number, [])]
         partitions.sort(key=lambda partition: (partition.part, partition.number))
@@ -126,11 +142,11 @@ class _Run:
         self.output.publish(manifest)
         return manifest
 
-    def _read(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
+    def _read(self, number: int, part: Part, engine: Engine) -> None:
         """Score a part; one that cannot be read is set aside, with what has been scored of it."""
         try:
-            self._score(number, part, pool)
-        except OutputError:
+            self._score(number, part, engine)
+        except (OutputError, EngineError, TooManyBadRows):
             raise
         except UserError as fault:
             if self.job.settings.bad_files == "fail" or len(self.job.parts) == 1:
@@ -140,7 +156,7 @@ class _Run:
                 self.output.drop(partition)
             self.set_aside.append(SetAside(name=part.name, reason=str(fault)))
 
-    def _score(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
+    def _score(self, number: int, part: Part, engine: Engine) -> None:
         size = self.job.settings.batch_rows
         together = self.job.settings.partition_rows // size
         done = {partition.number for partition in self.done.get(number, [])}
@@ -152,21 +168,21 @@ class _Run:
                 if position // together not in done:
                     yield position, batch
 
-        def score(position: int, batch: Batch) -> Scored:
-            return self.scorer.score(batch.table, position * size, part.name)
-
-        writer, current, began = PartitionWriter(self.output.csv), -1, time.monotonic()
-        with closing(_in_order(pool, score, unfinished())) as results:
+        writer, current, began, reached = PartitionWriter(self.output.csv), -1, time.monotonic(), 0.0
+        with closing(in_order(engine, size, part.name, unfinished())) as results:
             for position, share, scored in results:
                 if position // together != current and current >= 0:
                     self._keep(number, current, writer, began)
+                    self._give_up(reached)
                     writer, began = PartitionWriter(self.output.csv), time.monotonic()
                 current = position // together
                 writer.add(scored)
                 self.rows += scored.table.num_rows + scored.quarantine.num_rows
-                self.report(Progress(self.rows, (self.before + share * part.size) / self.bytes))
+                reached = (self.before + share * part.size) / self.bytes
+                self.report(Progress(self.rows, reached))
         if current >= 0:
             self._keep(number, current, writer, began)
+            self._give_up(reached)
         record = PartRecord(name=part.name, partitions=len(self.done.get(number, [])), columns=columns)
         self.output.keep_part(number, record)
         self.whole[number] = record
@@ -224,41 +240,32 @@ class _Run:
         Raises:
             UserError: no row was read, or too many break the contract.
         """
-        rows, limit = manifest.rows, self.job.settings.bad_rows_limit
+        rows = manifest.rows
         if not rows.read:
             self.output.discard()
             aside = f" {self.set_aside[0].reason}" if self.set_aside else ""
             raise UserError(f"{self.job.origin}: has no rows to score.{aside}")
-        if rows.quarantined > limit * rows.read:
-            self.output.discard()
-            listed = "; ".join(f"{why} ({count:,} rows)" for why, count in list(manifest.reasons.items())[:3])
-            raise UserError(
-                f"{rows.quarantined:,} of {rows.read:,} rows break the contract of '{self.job.model.name}', "
-                f"more than the limit of {limit:.1%}. Most often: {listed}. Mend the data, or raise the "
-                "limit with --set bad_rows_limit=SHARE."
-            )
+        if rows.quarantined > self.job.settings.bad_rows_limit * rows.read:
+            self._refuse(rows, manifest.reasons, "")
 
+    def _give_up(self, share: float) -> None:
+        """End a job that cannot be saved, now that a share of its input has been read.
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    score: Callable[[int, Batch], Scored],
-    batches: Iterable[tuple[int, Batch]],
-) -> Generator[tuple[int, float, Scored], None, None]:
-    """Scored batches in the order they were read, with only a few more in memory."""
-    ahead = AHEAD * len(os.sched_getaffinity(0))
-    waiting: deque[tuple[int, float, Future[Scored]]] = deque()
-    try:
-        for position, batch in batches:
-            waiting.append((position, batch.share, pool.submit(score, position, batch)))
-            if len(waiting) > ahead:
-                first, share, future = waiting.popleft()
-                yield first, share, future.result()
-        while waiting:
-            first, share, future = waiting.popleft()
-            yield first, share, future.result()
-    finally:
-        for _, _, future in waiting:
-            future.cancel()
+        Raises:
+            UserError: so many rows break the contract that too many would if all others kept it.
+        """
+        rows, reasons = total(partition for found in self.done.values() for partition in found)
+        if rows.quarantined * share > HOPELESS * self.job.settings.bad_rows_limit * rows.read:
+            self._refuse(rows, reasons, f" with {share:.0%} of the input read,")
+
+    def _refuse(self, rows: Rows, reasons: dict[str, int], when: str) -> None:
+        self.output.discard()
+        listed = "; ".join(f"{why} ({count:,} rows)" for why, count in list(reasons.items())[:3])
+        raise TooManyBadRows(
+            f"{rows.quarantined:,} of {rows.read:,} rows break the contract of '{self.job.model.name}',"
+            f"{when} more than the limit of {self.job.settings.bad_rows_limit:.1%}. Most often: {listed}. "
+            "Mend the data, or raise the limit with --set bad_rows_limit=SHARE."
+        )
 
 
 def _requests_of(partition: Partition) -> str:

@@ -13,6 +13,8 @@ from millrace.batch.records import Partition, Rows
 from millrace.batch.rows import Scored
 from millrace.request_tables import flat
 
+# Bytes up to which a column's different values are listed: longer lists take time, and save no bytes.
+DICTIONARY = 2**16
 QUOTING = pa_csv.WriteOptions(quoting_style="needed")
 
 
@@ -76,7 +78,9 @@ class PartitionWriter:
             self._writers[kind] = (
                 pa_csv.CSVWriter(sink, table.schema, write_options=QUOTING)
                 if csv
-                else pq.ParquetWriter(sink, table.schema, compression="zstd")
+                else pq.ParquetWriter(
+                    sink, table.schema, compression="zstd", dictionary_pagesize_limit=DICTIONARY
+                )
             )
         self._writers[kind].write_table(table)
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from millrace.batch.checks import Checker
-from millrace.bundle import Bundle
+from millrace.bundle import REFERENCE, Bundle
 from millrace.cleaning import REASON
 from millrace.contract import OWN_COLUMNS, OWN_PREFIX
 from millrace.errors import UserError
@@ -36,6 +37,8 @@ class Asked:
     """`key` or `all`."""
     logged: int
     """How many rows of a batch are for the prediction log, evenly spread."""
+    compiled: bool = False
+    """Whether trees are to be compiled, where they can be."""
 
 
 class Scored(NamedTuple):
@@ -57,6 +60,7 @@ class RowScorer:
         self._digest = bundle.digest
         self._scorer = Scorer(bundle.fitted)
         self._checker = Checker(bundle.problem)
+        self.compiled = asked.compiled and self._scorer.compile(_known_rows(bundle))
 
     def score(self, table: pa.Table, start: int, origin: str) -> Scored:
         """Score the rows of a file called `origin` from its row `start` on, counted from 0.
@@ -161,3 +165,11 @@ class RowScorer:
             "min": float(predictions.min()),
             "max": float(predictions.max()),
         }
+
+
+def _known_rows(bundle: Bundle) -> Matrix:
+    """The bundle's sample of training rows, encoded: [rows, inputs]."""
+    inputs = bundle.fitted.state.inputs
+    if not (bundle.folder / REFERENCE).is_file():
+        return np.empty((0, len(inputs)))
+    return encode_inputs(pd.read_parquet(bundle.folder / REFERENCE), inputs)

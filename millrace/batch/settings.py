@@ -23,6 +23,9 @@ class BatchSettings(Strict):
     )
     batch_rows: int = Field(50_000, ge=1, le=1_000_000, description="read and scored at once, by one thread")
     partition_rows: int = Field(500_000, ge=1, description="in a file of the output")
+    trees: Literal["auto", "compiled", "lightgbm"] = Field(
+        "auto", description="who asks trees: LightGBM, or compiled code, 'auto' for large inputs"
+    )
     log: str | None = Field(
         None, description="the prediction log's URI, 'off'; None for that of a service on this machine"
     )

@@ -225,6 +225,34 @@ def test_what_cannot_be_scored_is_refused_and_nothing_is_left(
     assert left(tmp_path) == ["in.parquet"]
 
 
+def test_a_job_that_cannot_be_saved_ends_long_before_its_input(tmp_path: Path) -> None:
+    for number in range(10):
+        write_table(tmp_path / "in" / f"{number}.parquet", seed=number, spoil=False, floor="ground")
+    limited = SMALL.model_copy(update={"bad_rows_limit": 0.1})
+    read: list[int] = []
+    with pytest.raises(UserError, match=r"2\d% of the input read, more than the limit.*be read as integer"):
+        run_job(
+            make_job(tmp_path / "in", settings=limited),
+            Output(str(tmp_path / "out")),
+            "run",
+            False,
+            lambda progress: read.append(progress.rows),
+        )
+    assert 860 < read[-1] < 1290
+    assert left(tmp_path) == ["in", *(f"in/{number}.parquet" for number in range(10))]
+
+
+def test_a_job_with_its_bad_rows_first_is_saved_by_the_others(tmp_path: Path) -> None:
+    for number in range(10):
+        spoilt = {"floor": "ground"} if number == 0 else {}
+        write_table(tmp_path / "in" / f"{number}.parquet", seed=number, spoil=False, **spoilt)
+    limited = SMALL.model_copy(update={"bad_rows_limit": 0.101})
+    manifest = run_job(
+        make_job(tmp_path / "in", settings=limited), Output(str(tmp_path / "out")), "run", False
+    )
+    assert manifest.rows.quarantined == 430
+
+
 def test_columns_of_an_earlier_output_are_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "in.parquet", _prediction=0.5)
     job = make_job(tmp_path / "in.parquet", settings=SMALL.model_copy(update={"columns": "all"}))

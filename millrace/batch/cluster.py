@@ -1,0 +1,220 @@
+"""A Dask cluster as the engine of a job.
+
+A worker is given the bundle's files once, also one that comes late, and loads and verifies them once. Batches
+come to it over the network from the process that runs the job, and their answers go back there: a worker
+needs no way to the input or the output. One that dies loses nothing: the scheduler has its batches, and gives
+them to another.
+"""
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dask
+import pyarrow as pa
+from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+
+from millrace.batch.engines import Engine, EngineError, Pending
+from millrace.batch.rows import Asked, RowScorer, Scored
+from millrace.bundle import Bundle, load_bundle
+
+PACKAGE = Path(__file__).parents[1]
+# With another version of one of these, an answer may be another.
+LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow")
+# Seconds until a scheduler must have answered, and until it must have a worker.
+ANSWER, WORKERS = 10, 60
+
+
+@contextmanager
+def start(scheduler: str | None, bundle: Bundle, asked: Asked) -> Iterator[Engine]:
+    """The workers of a scheduler (`tcp://HOST:PORT`), or else some of this machine's own, one a processor.
+
+    Raises:
+        EngineError: no scheduler answers, it has no workers, or these have other code or libraries.
+    """
+    # A batch is larger than what Dask thinks is a task.
+    large = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
+    with dask.config.set(large), _client(scheduler) as client:
+        _compare(client)
+        name = f"millrace-{asked.job}"
+        # Files, not the loaded model: a worker sees itself that nothing is missing or changed.
+        loaded = _Loaded(_files(bundle.folder), bundle.digest, asked)
+        try:
+            client.register_plugin(loaded, name=name)
+        except Exception as error:
+            raise EngineError(f"A worker of {_named(scheduler)} cannot score: {_short(error)}.") from None
+        try:
+            yield _Cluster(client, name, _named(scheduler))
+        finally:
+            client.unregister_worker_plugin(name)
+
+
+class _Cluster:
+    def __init__(self, client: Client, name: str, address: str) -> None:
+        self._client, self._name, self._address = client, name, address
+
+    def processors(self) -> int:
+        workers = self._client.scheduler_info()["workers"].values()
+        return max(1, sum(int(worker["nthreads"]) for worker in workers))
+
+    def submit(self, table: pa.Table, start: int, origin: str) -> Pending:
+        # Not `pure`: a result is asked for once, and then forgotten.
+        future = self._client.submit(_score, self._name, table, start, origin, pure=False)
+        return _Remote(future, self._address)
+
+
+class _Remote:
+    def __init__(self, future: Future[Scored], address: str) -> None:
+        self._future, self._address = future, address
+
+    def result(self) -> Scored:
+        from concurrent.futures import CancelledError
+
+        try:
+            scored: Scored = self._future.result()
+        except KilledWorker:
+            raise EngineError(
+                f"{self._address}: several workers died of one batch, perhaps for want of memory; give them "
+                "more, or lower --set batch_rows=ROWS. The same command goes on from what is finished."
+            ) from None
+        except (CancelledError, OSError):
+            raise EngineError(
+                f"{self._address}: the scheduler is gone. The same command goes on from what is finished."
+            ) from None
+        return scored
+
+    def cancel(self) -> object:
+        return self._future.cancel()
+
+
+class _Loaded(WorkerPlugin):
+    """The bundle's files on their way to a worker, and there what scores with them."""
+
+    def __init__(self, files: dict[str, bytes], digest: str, asked: Asked) -> None:
+        self._files, self._digest, self._asked = files, digest, asked
+        self._code = _code_digest()
+        self._fault: str | None = "the bundle has not been loaded"
+        self._scorer: RowScorer | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Verify and load the bundle.
+
+        Raises:
+            EngineError: it is damaged, or this worker has other code.
+        """
+        try:
+            if _code_digest() != self._code:
+                raise EngineError(f"{worker.address} has another version of Millrace")
+            with tempfile.TemporaryDirectory(dir=worker.local_directory) as scratch:
+                for name, content in self._files.items():
+                    path = Path(scratch) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                bundle = load_bundle(Path(scratch))
+                if bundle.digest != self._digest:
+                    raise EngineError(f"{worker.address} was given another bundle")
+                self._scorer = RowScorer(bundle, self._asked)
+        except Exception as error:
+            self._fault = _short(error)
+            raise
+        self._files = {}
+
+    @property
+    def scorer(self) -> RowScorer:
+        """What scores; of a worker that came late and could not load the bundle, why it does not."""
+        if self._scorer is None:
+            raise EngineError(f"A worker cannot score: {self._fault}.")
+        return self._scorer
+
+
+def _score(name: str, table: pa.Table, start: int, origin: str) -> Scored:
+    """What a worker does."""
+    loaded: Any = get_worker().plugins[name]
+    scored: Scored = loaded.scorer.score(table, start, origin)
+    return scored
+
+
+@contextmanager
+def _client(scheduler: str | None) -> Iterator[Client]:
+    if scheduler is None:
+        with _local() as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=ANSWER, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EngineError(f"--scheduler {scheduler}: does not answer: {_short(error)}.") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS)
+        except TimeoutError:
+            raise EngineError(f"--scheduler {scheduler}: has no workers; start some first.") from None
+        yield client
+
+
+@contextmanager
+def _local() -> Iterator[Client]:
+    """A worker a processor, each a process of one thread; only who started them can speak to them."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        LocalCluster(
+            n_workers=len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            local_directory=scratch,
+            security=True,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _compare(client: Client) -> None:
+    """See that the workers have the libraries that this process has.
+
+    Raises:
+        EngineError: names a worker that has not.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: Any = client.get_versions(packages=LIBRARIES)
+    own = found["client"]["packages"]
+    for address, worker in found["workers"].items():
+        for name in ("python", "dask", "distributed", "cloudpickle", *LIBRARIES):
+            theirs = worker["packages"].get(name)
+            if theirs != own[name]:
+                raise EngineError(
+                    f"The worker {address} has {name} {theirs or 'not at all'}, this process {own[name]}; "
+                    "start workers and jobs from one image, or the same requirements."
+                )
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@cache
+def _code_digest() -> str:
+    """sha256 of this package's modules."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _named(scheduler: str | None) -> str:
+    return f"--scheduler {scheduler}" if scheduler else "--engine dask"
+
+
+def _short(error: BaseException) -> str:
+    return f"{error}".partition("\n")[0].rstrip(".") or type(error).__name__
