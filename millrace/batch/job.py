@@ -124,12 +124,12 @@ class _Run:
         self.before = 0
 
     def finish(self) -> Manifest:
-        job = self.job
-        with start(job.engine, job.scheduler, job.bundle, self.asked) as engine:
-            for number, part in enumerate(job.parts):
-                if number not in self.whole:
-                    self._read(number, part, engine)
-                self.before += part.size
+        try:
+            self._work()
+        except EngineError:
+            if not self.done:
+                self.output.discard()
+            raise
         partitions = [p for number in self.whole for p in self.done.get(number, [])]
         partitions.sort(key=lambda partition: (partition.part, partition.number))
         manifest = self._manifest(partitions)
@@ -141,6 +141,14 @@ class _Run:
         manifest = manifest.model_copy(update={"logged": logged})
         self.output.publish(manifest)
         return manifest
+
+    def _work(self) -> None:
+        job = self.job
+        with start(job.engine, job.scheduler, job.bundle, self.asked) as engine:
+            for number, part in enumerate(job.parts):
+                if number not in self.whole:
+                    self._read(number, part, engine)
+                self.before += part.size
 
     def _read(self, number: int, part: Part, engine: Engine) -> None:
         """Score a part; one that cannot be read is set aside, with what has been scored of it."""

@@ -132,6 +132,7 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(
         run_job(replace(job, scheduler="tcp://127.0.0.1:9"), Output(str(tmp_path / "out")), "run", False)
     with scheduler() as address, pytest.raises(EngineError, match="has no workers"):
         run_job(replace(job, scheduler=address), Output(str(tmp_path / "out")), "run", False)
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "in"]
 
 
 def test_a_worker_is_killed_and_the_job_ends_as_if_nothing_had_been(

@@ -100,13 +100,27 @@ REFUSED = [
     (["--input", "{table}", "--output", "{out}", "--model", "challenger"], "has no challenger"),
     (["--input", "{table}", "--output", "{out}", "--set", "batch_row=3"], "Did you mean 'batch_rows'"),
     (["--input", "{table}x", "--output", "{out}"], "no such file"),
+    (["--input", "{table}", "--output", "{out}", "--scheduler", "tcp://a:1"], "pass --engine dask with it"),
+    (
+        ["--input", "{table}", "--output", "{out}", "--engine", "dask", "--scheduler", "a:1"],
+        "like tcp://HOST:8786",
+    ),
+    (
+        ["--input", "{table}", "--output", "{out}", "--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"],
+        "--scheduler tcp://127.0.0.1:9: does not answer",
+    ),
     (["--input", "{table}", "--output", "{table}"], "is the input"),
     (["--input", "{table}", "--output", "/proc/out"], "cannot be written"),
 ]
 
 
 @pytest.mark.usefixtures("opened")
-def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_done_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millrace.batch import cluster
+
+    monkeypatch.setattr(cluster, "ANSWER", 0.5)
     table = tmp_path / "table.csv"
     iris().to_csv(table, index=False)
     for arguments, expected in REFUSED:
