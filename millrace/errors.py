@@ -15,6 +15,10 @@ class Incomplete(UserError):  # noqa: N818 - it says how the work is, not what w
     """What could be done is done, and the rest is for the user to mend: the command line exits with 3."""
 
 
+class EngineError(UserError):
+    """Who computes is at fault: the scheduler or the workers of a cluster, not the data."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name most like `name`, or an empty string."""
     by_lower = {option.lower(): option for option in known}

@@ -7,9 +7,7 @@ them to another.
 """
 
 import hashlib
-import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,17 +16,15 @@ from typing import Any
 
 import dask
 import pyarrow as pa
-from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, get_worker
+from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
 
-from millrace.batch.engines import Engine, EngineError, Pending
+from millrace.batch.engines import Engine, Pending
 from millrace.batch.rows import Asked, RowScorer, Scored
 from millrace.bundle import Bundle, load_bundle
+from millrace.clusters import connected, short
+from millrace.errors import EngineError
 
 PACKAGE = Path(__file__).parents[1]
-# With another version of one of these, an answer may be another.
-LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow")
-# Seconds until a scheduler must have answered, and until it must have a worker.
-ANSWER, WORKERS = 10, 60
 
 
 @contextmanager
@@ -40,15 +36,14 @@ def start(scheduler: str | None, bundle: Bundle, asked: Asked) -> Iterator[Engin
     """
     # A batch is larger than what Dask thinks is a task.
     large = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
-    with dask.config.set(large), _client(scheduler) as client:
-        _compare(client)
+    with dask.config.set(large), connected(scheduler) as client:
         name = f"millrace-{asked.job}"
         # Files, not the loaded model: a worker sees itself that nothing is missing or changed.
         loaded = _Loaded(_files(bundle.folder), bundle.digest, asked)
         try:
             client.register_plugin(loaded, name=name)
         except Exception as error:
-            raise EngineError(f"A worker of {_named(scheduler)} cannot score: {_short(error)}.") from None
+            raise EngineError(f"A worker of {_named(scheduler)} cannot score: {short(error)}.") from None
         try:
             yield _Cluster(client, name, _named(scheduler))
         finally:
@@ -121,7 +116,7 @@ class _Loaded(WorkerPlugin):
                     raise EngineError(f"{worker.address} was given another bundle")
                 self._scorer = RowScorer(bundle, self._asked)
         except Exception as error:
-            self._fault = _short(error)
+            self._fault = short(error)
             raise
         self._files = {}
 
@@ -138,63 +133,6 @@ def _score(name: str, table: pa.Table, start: int, origin: str) -> Scored:
     loaded: Any = get_worker().plugins[name]
     scored: Scored = loaded.scorer.score(table, start, origin)
     return scored
-
-
-@contextmanager
-def _client(scheduler: str | None) -> Iterator[Client]:
-    if scheduler is None:
-        with _local() as client:
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout=ANSWER, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise EngineError(f"--scheduler {scheduler}: does not answer: {_short(error)}.") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=WORKERS)
-        except TimeoutError:
-            raise EngineError(f"--scheduler {scheduler}: has no workers; start some first.") from None
-        yield client
-
-
-@contextmanager
-def _local() -> Iterator[Client]:
-    """A worker a processor, each a process of one thread; only who started them can speak to them."""
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        LocalCluster(
-            n_workers=len(os.sched_getaffinity(0)),
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            local_directory=scratch,
-            security=True,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
-def _compare(client: Client) -> None:
-    """See that the workers have the libraries that this process has.
-
-    Raises:
-        EngineError: names a worker that has not.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found: Any = client.get_versions(packages=LIBRARIES)
-    own = found["client"]["packages"]
-    for address, worker in found["workers"].items():
-        for name in ("python", "dask", "distributed", "cloudpickle", *LIBRARIES):
-            theirs = worker["packages"].get(name)
-            if theirs != own[name]:
-                raise EngineError(
-                    f"The worker {address} has {name} {theirs or 'not at all'}, this process {own[name]}; "
-                    "start workers and jobs from one image, or the same requirements."
-                )
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -214,7 +152,3 @@ def _code_digest() -> str:
 
 def _named(scheduler: str | None) -> str:
     return f"--scheduler {scheduler}" if scheduler else "--engine dask"
-
-
-def _short(error: BaseException) -> str:
-    return f"{error}".partition("\n")[0].rstrip(".") or type(error).__name__

@@ -15,16 +15,11 @@ import pyarrow as pa
 
 from millrace.batch.rows import Asked, RowScorer, Scored
 from millrace.bundle import Bundle
-from millrace.errors import UserError
 from millrace.sources.streams import Batch
 
 EngineName = Literal["local", "dask"]
 # Batches that wait for a processor, for each of them: what memory is used for.
 AHEAD = 2
-
-
-class EngineError(UserError):
-    """Who scores, and not the input, is at fault."""
 
 
 class Pending(Protocol):

@@ -45,6 +45,29 @@ class LightGBMSettings(Strict):
     reg_lambda: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
+def parameters(
+    settings: LightGBMSettings, about: TrainingRows, rows: int, *, seed: int, threads: int
+) -> dict[str, Any]:
+    """What LightGBM is told when it grows trees on so many rows that are like those of `about`."""
+    told: dict[str, Any] = settings.model_dump(exclude={"kind", "n_estimators"})
+    told |= {
+        "objective": OBJECTIVES[about.task],
+        # Other rows for every tree, where `subsample` leaves some out.
+        "bagging_freq": 1,
+        "seed": seed,
+        "num_threads": min(threads, 1 + rows // ROWS_PER_THREAD),
+        "verbosity": -1,
+        # The same trees whatever the number of threads: a bundle can be reproduced bit for bit.
+        "deterministic": True,
+        "force_row_wise": True,
+    }
+    if about.task == "multiclass":
+        told["num_class"] = len(about.problem.classes)
+    if any(about.monotonic):
+        told["monotone_constraints"] = about.monotonic
+    return told
+
+
 class LightGBMModel(TreeModel):
     """A booster; missing values and categories are handled by the trees themselves."""
 
@@ -61,22 +84,6 @@ class LightGBMModel(TreeModel):
     ) -> "LightGBMModel":
         import lightgbm
 
-        parameters: dict[str, Any] = settings.model_dump(exclude={"kind", "n_estimators"})
-        parameters |= {
-            "objective": OBJECTIVES[rows.task],
-            # Other rows for every tree, where `subsample` leaves some out.
-            "bagging_freq": 1,
-            "seed": seed,
-            "num_threads": min(threads, 1 + len(rows.matrix) // ROWS_PER_THREAD),
-            "verbosity": -1,
-            # The same trees whatever the number of threads: a bundle can be reproduced bit for bit.
-            "deterministic": True,
-            "force_row_wise": True,
-        }
-        if rows.task == "multiclass":
-            parameters["num_class"] = len(rows.problem.classes)
-        if any(rows.monotonic):
-            parameters["monotone_constraints"] = rows.monotonic
         data = lightgbm.Dataset(
             rows.matrix,
             rows.learnt,
@@ -84,7 +91,8 @@ class LightGBMModel(TreeModel):
             feature_name=[f"f{i}" for i in range(rows.matrix.shape[1])],
             categorical_feature=rows.state.categorical,
         )
-        booster = lightgbm.train(parameters, data, num_boost_round=settings.n_estimators)
+        told = parameters(settings, rows, len(rows.matrix), seed=seed, threads=threads)
+        booster = lightgbm.train(told, data, num_boost_round=settings.n_estimators)
         return cls(booster, rows.task)
 
     @property

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from millrace import clusters
 from millrace.batch import BatchSettings, Job, Manifest, Output, cluster, run_job
-from millrace.batch.engines import EngineError
 from millrace.batch.job import Progress
 from millrace.bundle import PROVENANCE, load_bundle, seal, write_json
+from millrace.errors import EngineError
+from millrace.large import Bins, train, training
 from tests.conftest import ROOT
 from tests.millrace.cases import make_fitted
 from tests.millrace.test_batch import left, make_job, write_table
+from tests.millrace.test_large import SETTINGS, kept
 
 SMALL = BatchSettings(batch_rows=20, partition_rows=40, bad_rows_limit=1)
 
@@ -126,13 +129,25 @@ def test_a_worker_that_is_of_another_version_is_named(
 def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "ANSWER", 0.5)
-    monkeypatch.setattr(cluster, "WORKERS", 0.5)
+    monkeypatch.setattr(clusters, "ANSWER", 0.5)
+    monkeypatch.setattr(clusters, "WORKERS", 0.5)
     with pytest.raises(EngineError, match=r"--scheduler tcp://127\.0\.0\.1:9: does not answer"):
         run_job(replace(job, scheduler="tcp://127.0.0.1:9"), Output(str(tmp_path / "out")), "run", False)
     with scheduler() as address, pytest.raises(EngineError, match="has no workers"):
         run_job(replace(job, scheduler=address), Output(str(tmp_path / "out")), "run", False)
     assert sorted(os.listdir(tmp_path)) == ["bundle", "in"]
+
+
+def test_two_workers_learn_as_much_as_one_machine(running: Cluster, tmp_path: Path) -> None:
+    from millrace.clusters import connected
+    from millrace.large import on_dask
+
+    stored, _ = kept(tmp_path, "regression")
+    here = train(stored, SETTINGS, folds=2, seed=0, threads=1)
+    with connected(running.address) as client:
+        model = on_dask.grow(client, Bins.of(stored.training), SETTINGS, seed=0)
+    there = training.score(replace(here.fitted, model=model), stored.holdout)
+    assert there["rmse"] == pytest.approx(here.holdout["rmse"], rel=0.1)
 
 
 def test_a_worker_is_killed_and_the_job_ends_as_if_nothing_had_been(

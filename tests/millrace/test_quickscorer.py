@@ -51,7 +51,7 @@ CODES = st.one_of(st.integers(-3, CATEGORIES + 100), st.sampled_from([np.nan, 2.
 
 @pytest.mark.parametrize("leaves", [2, 31, 64, 65, MOST_LEAVES])
 @pytest.mark.parametrize("objective", TASKS)
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(rows=st.lists(st.tuples(VALUES, VALUES, CODES, VALUES), min_size=1, max_size=5))
 def test_any_row_has_the_same_bits(objective: str, leaves: int, rows: list[tuple[float]]) -> None:
     trees = booster(objective, leaves)

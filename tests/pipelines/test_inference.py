@@ -118,9 +118,9 @@ REFUSED = [
 def test_what_cannot_be_done_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from millrace.batch import cluster
+    from millrace import clusters
 
-    monkeypatch.setattr(cluster, "ANSWER", 0.5)
+    monkeypatch.setattr(clusters, "ANSWER", 0.5)
     table = tmp_path / "table.csv"
     iris().to_csv(table, index=False)
     for arguments, expected in REFUSED:
