@@ -103,6 +103,7 @@ def score(
             "model_version": manifest.version,
             "bundle_digest": manifest.bundle_digest,
             "job": manifest.job,
+            "engine": asked.engine,
             "digest": manifest.digest,
             **{f"rows_{name}": count for name, count in manifest.rows.model_dump().items()},
             "partitions": len(manifest.partitions),

@@ -30,8 +30,8 @@ from millrace.errors import EngineError, UserError
 from millrace.prediction_log import LogSettings, ModelName
 from millrace.sources.streams import Batch, Part
 
-# Bytes of input from which on it pays to compile the trees first: some half a million rows.
-LARGE = 16 * 2**20
+# Bytes of input from which on it pays to compile the trees first: a hundred thousand rows or more.
+LARGE = 4 * 2**20
 # So many times the bad rows that the whole input may have are enough to give it up: how many rows it has is a
 # guess, by the bytes that have been read.
 HOPELESS = 2

@@ -1,5 +1,6 @@
 """LightGBM on stored rows: a byte a value in memory, whatever the table was."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,8 @@ class Bins:
     def _made(self) -> "lightgbm.Dataset":
         import lightgbm
 
+        # Else it says on standard output that it writes a file.
+        lightgbm.register_logger(logging.getLogger("lightgbm"))
         return lightgbm.Dataset(
             _sequence(self),
             self.about.learnt,
