@@ -6,9 +6,11 @@ needs no way to the input or the output. One that dies loses nothing: the schedu
 them to another.
 """
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,7 @@ import dask
 import pyarrow as pa
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
 
+from millrace import clusters
 from millrace.batch.engines import Engine, Pending
 from millrace.batch.rows import Asked, RowScorer, Scored
 from millrace.bundle import Bundle, load_bundle
@@ -25,6 +28,7 @@ from millrace.clusters import connected, short
 from millrace.errors import EngineError
 
 PACKAGE = Path(__file__).parents[1]
+GOES_ON = "The same command goes on from what is finished."
 
 
 @contextmanager
@@ -47,45 +51,62 @@ def start(scheduler: str | None, bundle: Bundle, asked: Asked) -> Iterator[Engin
         try:
             yield _Cluster(client, name, _named(scheduler))
         finally:
-            client.unregister_worker_plugin(name)
+            # A scheduler that is gone took it along.
+            with contextlib.suppress(EngineError), _reached(_named(scheduler)):
+                client.unregister_worker_plugin(name)
 
 
 class _Cluster:
     def __init__(self, client: Client, name: str, address: str) -> None:
-        self._client, self._name, self._address = client, name, address
+        self._client, self._name, self.address = client, name, address
 
     def processors(self) -> int:
-        workers = self._client.scheduler_info()["workers"].values()
-        return max(1, sum(int(worker["nthreads"]) for worker in workers))
+        with _reached(self.address):
+            workers = self._client.scheduler_info()["workers"].values()
+        return sum(int(worker["nthreads"]) for worker in workers)
 
     def submit(self, table: pa.Table, start: int, origin: str) -> Pending:
-        # Not `pure`: a result is asked for once, and then forgotten.
-        future = self._client.submit(_score, self._name, table, start, origin, pure=False)
-        return _Remote(future, self._address)
+        with _reached(self.address):
+            # Not `pure`: a result is asked for once, and then forgotten.
+            future = self._client.submit(_score, self._name, table, start, origin, pure=False)
+        return _Remote(future, self)
 
 
 class _Remote:
-    def __init__(self, future: Future[Scored], address: str) -> None:
-        self._future, self._address = future, address
+    def __init__(self, future: Future[Scored], cluster: _Cluster) -> None:
+        self._future, self._cluster = future, cluster
 
     def result(self) -> Scored:
-        from concurrent.futures import CancelledError
-
-        try:
-            scored: Scored = self._future.result()
-        except KilledWorker:
-            raise EngineError(
-                f"{self._address}: several workers died of one batch, perhaps for want of memory; give them "
-                "more, or lower --set batch_rows=ROWS. The same command goes on from what is finished."
-            ) from None
-        except (CancelledError, OSError):
-            raise EngineError(
-                f"{self._address}: the scheduler is gone. The same command goes on from what is finished."
-            ) from None
-        return scored
+        address = self._cluster.address
+        while True:
+            try:
+                with _reached(address):
+                    scored: Scored = self._future.result(timeout=clusters.WORKERS)
+                return scored
+            except TimeoutError:
+                if not self._cluster.processors():
+                    raise EngineError(f"{address}: has no workers any more. {GOES_ON}") from None
 
     def cancel(self) -> object:
-        return self._future.cancel()
+        with contextlib.suppress(EngineError), _reached(self._cluster.address):
+            self._future.cancel()
+        return None
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[None]:
+    """Turn what Dask raises into one sentence."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except KilledWorker:
+        raise EngineError(
+            f"{address}: several workers died of one batch, perhaps for want of memory; give them more, or "
+            f"lower --set batch_rows=ROWS. {GOES_ON}"
+        ) from None
+    except (CancelledError, OSError):
+        raise EngineError(f"{address}: the scheduler is gone. {GOES_ON}") from None
 
 
 class _Loaded(WorkerPlugin):

@@ -167,3 +167,25 @@ def test_a_worker_is_killed_and_the_job_ends_as_if_nothing_had_been(
     assert running.workers[1].poll() is None
     assert len(said) > 40
     assert manifest.digest == here(job, tmp_path).digest
+
+
+def test_a_job_whose_workers_are_all_gone_is_ended_by_this_process(
+    job: Job, running: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "WORKERS", 1)
+    out = tmp_path / "there"
+
+    def kill(progress: Progress) -> None:
+        if progress.rows > 100:
+            for process in running.workers:
+                process.kill()
+
+    with pytest.raises(EngineError, match=r"has no workers any more.*goes on from what is finished"):
+        run_job(replace(job, scheduler=running.address), Output(str(out)), "first", False, kill)
+    scored: list[int] = []
+    manifest = run_job(
+        replace(job, engine="local"), Output(str(out)), "second", False, lambda p: scored.append(p.rows)
+    )
+    assert manifest.runs == ("first", "second")
+    assert scored[-1] < manifest.rows.read
+    assert manifest.digest == here(job, tmp_path).digest
