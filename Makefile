@@ -108,6 +108,11 @@ bench-serving: .venv/.dev ## the service beside Starlette, FastAPI, BentoML's tu
 bench-rows: .venv/.dev ## what a row costs from the bytes of a request to its answer, part by part
 	@$(RUN) benchmarks/single_row.py
 
+.PHONY: bench-scale
+bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows: rows/s and peak memory (an hour)
+	@$(RUN) benchmarks/scoring.py
+	@$(RUN) benchmarks/training_scale.py
+
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
 	@$(RUN) benchmarks/interval_coverage.py

@@ -89,7 +89,9 @@ class QuickScorer:
         """Answers [rows, outputs] to rows [rows, features]."""
         told = np.empty((len(rows), self._outputs))
         parts = vars(self._trees).values()
-        _compiled()(np.ascontiguousarray(rows), told, *parts, self._objective, self._steepness)
+        _compiled()(
+            np.ascontiguousarray(rows, dtype=np.float64), told, *parts, self._objective, self._steepness
+        )
         return told
 
 

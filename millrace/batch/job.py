@@ -136,8 +136,8 @@ class _Run:
         self._judge(manifest)
         logged = Logged()
         if self.job.log is not None:
-            requests = self._requests(partitions)
-            logged = record(requests, self.job.bundle, self.job.model, self.job.log, self.begun)
+            job, requests = self.job, self._requests(partitions)
+            logged = record(requests, job.bundle, job.model, job.log, self.begun, job.compiled)
         manifest = manifest.model_copy(update={"logged": logged})
         self.output.publish(manifest)
         return manifest

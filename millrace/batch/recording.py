@@ -11,6 +11,7 @@ import msgspec
 
 from millrace.batch.output import Begun
 from millrace.batch.records import Logged
+from millrace.batch.rows import known_rows
 from millrace.bundle import Bundle
 from millrace.errors import UserError
 from millrace.prediction_log import Entry, LogSettings, ModelName
@@ -29,8 +30,11 @@ def record(
     model: ModelName,
     settings: LogSettings,
     begun: Begun,
+    compiled: bool,
 ) -> Logged:
     """Log batches: of each a name, the seconds it took, and rows as the body of a service's request.
+
+    With `compiled`, trees are compiled for it, where they can be.
 
     A log that cannot be written does not undo the job: the answer says why.
     """
@@ -40,7 +44,7 @@ def record(
         store = open_store(settings, bundle.problem)
         try:
             store.tidy(begun.began)
-            for entry in _entries(requests, bundle, model, begun):
+            for entry in _entries(requests, bundle, model, begun, compiled):
                 rows += len(entry)
                 if entry.request not in known:
                     store.write([entry])
@@ -52,9 +56,15 @@ def record(
 
 
 def _entries(
-    requests: Iterable[tuple[str, float, bytes]], bundle: Bundle, model: ModelName, begun: Begun
+    requests: Iterable[tuple[str, float, bytes]],
+    bundle: Bundle,
+    model: ModelName,
+    begun: Begun,
+    compiled: bool,
 ) -> Iterator[Entry]:
     reader, scorer = RequestReader(bundle.problem), Scorer(bundle.fitted)
+    if compiled:
+        scorer.compile(known_rows(bundle))
     for name, seconds, body in requests:
         question = reader.read(body)
         answers = write(bundle.fitted, scorer.predict(question.matrix), question.interval)

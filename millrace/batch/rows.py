@@ -60,7 +60,7 @@ class RowScorer:
         self._digest = bundle.digest
         self._scorer = Scorer(bundle.fitted)
         self._checker = Checker(bundle.problem)
-        self.compiled = asked.compiled and self._scorer.compile(_known_rows(bundle))
+        self.compiled = asked.compiled and self._scorer.compile(known_rows(bundle))
 
     def score(self, table: pa.Table, start: int, origin: str) -> Scored:
         """Score the rows of a file called `origin` from its row `start` on, counted from 0.
@@ -167,7 +167,7 @@ class RowScorer:
         }
 
 
-def _known_rows(bundle: Bundle) -> Matrix:
+def known_rows(bundle: Bundle) -> Matrix:
     """The bundle's sample of training rows, encoded: [rows, inputs]."""
     inputs = bundle.fitted.state.inputs
     if not (bundle.folder / REFERENCE).is_file():
