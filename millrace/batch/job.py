@@ -134,9 +134,9 @@ class _Run:
         partitions.sort(key=lambda partition: (partition.part, partition.number))
         manifest = self._manifest(partitions)
         self._judge(manifest)
-        logged = Logged()
-        if self.job.log is not None:
-            job, requests = self.job, self._requests(partitions)
+        logged, job = Logged(), self.job
+        if job.log is not None:
+            requests = self._requests(partitions)
             logged = record(requests, job.bundle, job.model, job.log, self.begun, job.compiled)
         manifest = manifest.model_copy(update={"logged": logged})
         self.output.publish(manifest)
