@@ -80,6 +80,7 @@ def make_model(folder: Path, trees: int) -> None:
         data_path=str(bundle),
         code_paths=[str(pyfunc.pack_code(folder))],
         signature=pyfunc.signature(problem()),
+        input_example=pyfunc.input_example(table, problem()),
         pip_requirements=[],
     )
 
