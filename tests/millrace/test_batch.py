@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from hypothesis import strategies as st
 from millrace.batch import BatchSettings, Job, Manifest, Output, run_job
 from millrace.batch.job import Progress
 from millrace.batch.records import digest_of
-from millrace.bundle import Bundle, FittedModel
+from millrace.batch.rows import known_rows
+from millrace.bundle import REFERENCE, Bundle, FittedModel
 from millrace.casting import cast, joined
 from millrace.cleaning import row_faults
 from millrace.contract import Task
@@ -32,7 +34,7 @@ from millrace.prediction_log import LogSettings, ModelName, read_log
 from millrace.requests import RequestReader
 from millrace.scoring import Scorer
 from millrace.sources.streams import find_parts
-from tests.millrace.cases import TASKS, make_fitted, make_problem, make_table
+from tests.millrace.cases import TASKS, make_case, make_fitted, make_problem, make_table
 
 ROOT = Path(__file__).parents[2]
 DIGEST = "d" * 64
@@ -296,6 +298,29 @@ def test_an_output_is_replaced_only_when_asked_and_in_one_go(tmp_path: Path) -> 
     assert second.digest != first.digest
     assert not {path for path in left(tmp_path / "out") if first.job[:8] in path}
     assert left(tmp_path) == ["in.parquet", "out", *(f"out/{name}" for name in left(tmp_path / "out"))]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_compiled_trees_write_the_same_files(task: Task, tmp_path: Path) -> None:
+    write_table(tmp_path / "in.parquet")
+    case = make_case(task)
+    case.table.to_parquet(tmp_path / REFERENCE)
+    digests = []
+    for trees in ("lightgbm", "compiled"):
+        job = make_job(tmp_path / "in.parquet", task, settings=SMALL.model_copy(update={"trees": trees}))
+        job = replace(job, bundle=replace(job.bundle, folder=tmp_path), level=0.9)
+        assert job.compiled == (trees == "compiled")
+        digests.append(run_job(job, Output(str(tmp_path / trees)), "run", False).digest)
+    assert digests[0] == digests[1]
+    np.testing.assert_array_equal(known_rows(job.bundle), case.rows.inputs)
+
+
+def test_trees_are_compiled_for_large_inputs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path / "in.parquet")
+    job = make_job(tmp_path / "in.parquet")
+    assert not job.compiled
+    monkeypatch.setattr("millrace.batch.job.LARGE", 10_000)
+    assert job.compiled
 
 
 class Stop(Exception):  # noqa: N818 - it is no fault
