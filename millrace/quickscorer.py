@@ -10,7 +10,6 @@ One function is compiled, for any model: what a model is made of are its argumen
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from math import exp
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,8 +41,7 @@ AS_IS, SIGMOID, SOFTMAX = 0, 1, 2
 OBJECTIVES = {"regression": AS_IS, "binary": SIGMOID, "multiclass": SOFTMAX}
 
 
-@dataclass(frozen=True)
-class Trees:
+class Trees(NamedTuple):
     """All trees, cut into sections of up to 64 leaves, the last leaves of a tree first.
 
     Of a section, the nodes that a missing value passes stand first, then those that it fails, then those
@@ -88,9 +86,8 @@ class QuickScorer:
     def __call__(self, rows: Matrix) -> Matrix:
         """Answers [rows, outputs] to rows [rows, features]."""
         told = np.empty((len(rows), self._outputs))
-        parts = vars(self._trees).values()
         _compiled()(
-            np.ascontiguousarray(rows, dtype=np.float64), told, *parts, self._objective, self._steepness
+            np.ascontiguousarray(rows, dtype=np.float64), told, *self._trees, self._objective, self._steepness
         )
         return told
 
