@@ -14,7 +14,7 @@ from distributed import Client
 from lightgbm.dask import DaskLGBMClassifier, DaskLGBMRegressor
 
 from millrace.errors import UserError
-from millrace.large.training import Bins
+from millrace.large.training import Bins, quiet
 from millrace.metrics import Floats
 from millrace.models.boosting import LightGBMModel, LightGBMSettings, parameters
 
@@ -28,6 +28,7 @@ def grow(client: Client, bins: Bins, settings: LightGBMSettings, *, seed: int) -
     Raises:
         UserError: the contract weighs classes, which is for one machine.
     """
+    quiet()
     if bins.about.weights is not None:
         raise UserError(
             "Classes are weighted on one machine alone; take `class_weights` out of the contract."

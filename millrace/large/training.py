@@ -56,6 +56,7 @@ class Bins:
     @classmethod
     def of(cls, rows: StoredRows) -> "Bins":
         """Learn the features and make the file, beside the rows, or take those that are there."""
+        quiet()
         features, file = rows.folder / "features.json", rows.folder / "bins.bin"
         if features.is_file():
             return cls(rows, FeatureState.model_validate(read_json(features)))
@@ -103,8 +104,6 @@ class Bins:
     def _made(self) -> "lightgbm.Dataset":
         import lightgbm
 
-        # Else it says on standard output that it writes a file.
-        lightgbm.register_logger(logging.getLogger("lightgbm"))
         return lightgbm.Dataset(
             _sequence(self),
             self.about.learnt,
@@ -113,6 +112,15 @@ class Bins:
             categorical_feature=self.state.categorical,
             params=BINNED,
         ).construct()
+
+
+def quiet() -> None:
+    """Have LightGBM not say that it writes a file or passes a setting over, whatever its `verbosity`."""
+    import lightgbm
+
+    logger = logging.getLogger("lightgbm")
+    logger.setLevel(logging.ERROR)
+    lightgbm.register_logger(logger)
 
 
 def train(stored: Stored, settings: LightGBMSettings, *, folds: int, seed: int, threads: int) -> Trained:
