@@ -3,7 +3,7 @@
     python benchmarks/training_scale.py [ROWS ...] [--trees N] [--only NAME ...]
 
 ROWS are 1,000,000 and 10,000,000, unless said otherwise: generated housing blocks, in Parquet files of a
-million rows each; 100 trees of 31 leaves. A row in five is held out.
+million rows each; 50 trees of 31 leaves. A row in five is held out.
 
 - stored: millrace/large: read, checked, cleaned and encoded to disk, binned, cross-validated in two folds,
   fitted, and scored on the holdout. Its parts are printed below it.
@@ -166,7 +166,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", type=int, default=(BLOCK, 10 * BLOCK))
-    parser.add_argument("--trees", type=int, default=100)
+    parser.add_argument("--trees", type=int, default=50)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     asked = parser.parse_args()
     figures: dict[tuple[str, int], Figures] = {}

@@ -34,12 +34,14 @@ def grow(client: Client, bins: Bins, settings: LightGBMSettings, *, seed: int) -
             "Classes are weighted on one machine alone; take `class_weights` out of the contract."
         )
     workers = len(client.scheduler_info()["workers"])
+    # Without what it has read so far: a worker reads that itself.
+    sent = Bins(bins.rows, bins.state)
     edges = np.linspace(0, bins.rows.rows, workers + 1, dtype=np.int64)
     matrices, targets = [], []
     for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         count = int(np.searchsorted(bins.used, stop) - np.searchsorted(bins.used, start))
-        matrix = delayed(_matrix)(bins, start, stop)
-        target = delayed(_target)(bins, start, stop)
+        matrix = delayed(_matrix)(sent, start, stop)
+        target = delayed(_target)(sent, start, stop)
         matrices.append(da.from_delayed(matrix, (count, len(bins.state.columns)), np.float32))
         targets.append(da.from_delayed(target, (count,), np.float64))
     told = parameters(settings, bins.about, bins.rows.rows, seed=seed, threads=1)
