@@ -49,7 +49,7 @@ VALUES = st.one_of(
 CODES = st.one_of(st.integers(-3, CATEGORIES + 100), st.sampled_from([np.nan, 2.7, -0.5]))
 
 
-@pytest.mark.parametrize("leaves", [2, 31, 64, 65, MOST_LEAVES])
+@pytest.mark.parametrize("leaves", [2, 64, 65, MOST_LEAVES])
 @pytest.mark.parametrize("objective", TASKS)
 @settings(max_examples=15)
 @given(rows=st.lists(st.tuples(VALUES, VALUES, CODES, VALUES), min_size=1, max_size=5))
@@ -121,9 +121,8 @@ def scorers(task: Task, kind: str) -> tuple[Scorer, Scorer]:
     return plain, compiled
 
 
-@pytest.mark.parametrize("kind", ["linear", "network"])
-def test_a_model_without_trees_has_nothing_to_compile(kind: str) -> None:
-    assert not Scorer(make_fitted("regression", kind)).compile(make_case("regression").rows.inputs)
+def test_a_model_without_trees_has_nothing_to_compile() -> None:
+    assert not Scorer(make_fitted("regression", "linear")).compile(make_case("regression").rows.inputs)
 
 
 def test_trees_whose_answers_differ_stay_lightgbm_s(monkeypatch: pytest.MonkeyPatch) -> None:
