@@ -169,6 +169,7 @@ def test_mlflow_keeps_artifacts_in_the_bucket(staging: RunningStaging, mlflow: M
     run = mlflow.create_run(mlflow.create_experiment("artifacts"))
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     mlflow.log_text(run.info.run_id, "from a client without a key of the bucket", "note.txt")
+    mlflow.set_terminated(run.info.run_id)
     bucket = staging.environment["MILLRACE_STAGING_S3_BUCKET"]
     kept = s3(staging).list_objects_v2(Bucket=bucket, Prefix="mlflow/")["Contents"]
     ours = [item["Key"] for item in kept if run.info.run_id in item["Key"]]
@@ -222,6 +223,7 @@ def remember(staging: RunningStaging, mlflow: MlflowClient, what: str) -> None:
     )
     run = mlflow.create_run(mlflow.create_experiment(what)).info.run_id
     mlflow.log_text(run, what, "note.txt")
+    mlflow.set_terminated(run)
     assert zenml_user(staging).json()["name"] == "pipelines"
 
 
