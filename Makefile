@@ -100,7 +100,7 @@ bench: .venv/.dev ## run the benchmarks behind the README's figures
 	@$(RUN) benchmarks/quality.py
 
 .PHONY: bench-serving
-bench-serving: .venv/.dev ## the service beside Starlette, FastAPI, BentoML's tutorial and MLflow, by wrk (eight minutes)
+bench-serving: .venv/.dev ## the service beside Starlette, FastAPI, BentoML's tutorial and MLflow, by wrk (twelve minutes)
 	@bash deploy/system-packages.sh wrk
 	@$(RUN) benchmarks/serving.py
 

@@ -2,12 +2,13 @@
 
     python benchmarks/serving.py [SECONDS]
 
-Every contender has one worker and the machine to itself for its turn; wrk (Debian's package) asks over
-loopback, on 1 and on 32 connections with one row, on 4 with 100 and 10,000 rows. Millrace validates, counts,
-logs to SQLite and splits its traffic between two variants. First with LightGBM of 300 trees on the eight
-columns, then with the default champion of the problem california_housing, transforms and all. Prints
-requests a second, latencies, memory and start-up, and the ratios that matter. The last line of each model
-is Millrace with two workers, on the same two processors that wrk needs a part of.
+Every contender has one worker. All are up, and are asked in turns, four times each; wrk (Debian's package)
+asks over loopback, on 1 and on 32 connections with one row, on 4 with 100 and 10,000 rows. Millrace validates,
+counts, logs to SQLite and splits its traffic between two variants. First with LightGBM of 300 trees on the
+eight columns, then with the default champion of the problem california_housing, transforms and all. Prints
+requests a second, latencies, memory and start-up, and the ratios that matter: medians of the turns, for the
+speed of such machines changes from one minute to the next. The last line of each model is Millrace with two
+workers, on the same two processors that wrk needs a part of.
 """
 
 import json
@@ -21,9 +22,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,8 @@ ROW = {
 }  # fmt: skip
 # Rows and connections of each measurement.
 LOADS = ((1, 1), (1, 32), (100, 4), (10_000, 4))
+TURNS = 4
+TWO = "Millrace, two workers"
 READY_WITHIN = 120.0
 
 
@@ -115,7 +119,8 @@ def running(
     contender: Contender, port: int, folder: Path
 ) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
     """Start one and wait for its first answer; the seconds that took are given, too."""
-    with (folder / "server.log").open("wb") as log:
+    told = folder / f"server-{port}.log"
+    with told.open("wb") as log:
         started = time.perf_counter()
         process = subprocess.Popen(
             contender.command,
@@ -127,7 +132,7 @@ def running(
     try:
         while not answers(contender, port):
             if process.poll() is not None or time.perf_counter() - started > READY_WITHIN:
-                sys.exit(f"{contender.command} did not start:\n{(folder / 'server.log').read_text()[-2000:]}")
+                sys.exit(f"{contender.command} did not start:\n{told.read_text()[-2000:]}")
             time.sleep(0.05)
         yield process, time.perf_counter() - started
     finally:
@@ -196,30 +201,49 @@ def measure(title: str, bundle: Path, folder: Path, seconds: float) -> None:
     tag = store_model(bundle, "benchmark", verify(bundle), "1")
     bento = build_bento(tag)
     _log_to_mlflow(bundle)
-    port = free_port()
-    everyone = contenders(bundle, tag, bento, port)
-    everyone["Millrace, two workers"] = contenders(bundle, tag, bento, port, workers=2)["Millrace"]
-    print(f"\n{title}")
+    results: dict[str, list[list[Measured]]] = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    seconds_to_start: dict[str, float] = {}
+    with ExitStack() as stack:
+        urls: dict[str, tuple[str, Contender]] = {}
+        for name in (*contenders(bundle, tag, bento, 0), TWO):
+            port = free_port()
+            workers, kind = (2, "Millrace") if name == TWO else (1, name)
+            contender = contenders(bundle, tag, bento, port, workers=workers)[kind]
+            processes[name], seconds_to_start[name] = stack.enter_context(running(contender, port, folder))
+            urls[name] = f"http://127.0.0.1:{port}{contender.path}", contender
+        for turn in range(TURNS):
+            for name, (url, contender) in urls.items():
+                found = [wrk(url, contender.body(rows), many, seconds, folder) for rows, many in LOADS]
+                results.setdefault(name, []).append(found)
+            print(f"turn {turn + 1} of {TURNS} done", file=sys.stderr, flush=True)
+        started = {
+            name: f"{memory(process):.0f} MB, ready in {seconds_to_start[name]:.1f} s"
+            for name, process in processes.items()
+        }
+    report(title, results, started)
+
+
+def report(title: str, results: dict[str, list[list[Measured]]], started: dict[str, str]) -> None:
+    """Print the medians of all turns [turns, loads]."""
     loads = "".join(f"{f'{rows:,} x {connections}':>24}" for rows, connections in LOADS)
-    print(f"{'rows x connections':<28}{loads}\n{'':<28}{'req/s   p50   p99 ms':>24}" + f"{'':>1}", flush=True)
-    results: dict[str, list[Measured]] = {}
-    for name, contender in everyone.items():
-        with running(contender, port, folder) as (process, ready):
-            url = f"http://127.0.0.1:{port}{contender.path}"
-            found = [wrk(url, contender.body(rows), many, seconds, folder) for rows, many in LOADS]
-            results[name] = found
-            cells = "".join(f"{one.rate:>10.0f}{one.p50:>7.2f}{one.p99:>7.1f}" for one in found)
-            failed = sum(one.failed for one in found)
-            print(
-                f"{name:<28}{cells}  {memory(process):>5.0f} MB, ready in {ready:.1f} s"
-                + (f", {failed} FAILED" if failed else ""),
-                flush=True,
-            )
+    print(f"\n{title}\n{'rows x connections':<28}{loads}\n{'':<28}{'req/s   p50   p99 ms':>24}")
+    for name, turns in results.items():
+        cells = "".join(
+            f"{median(one.rate for one in load):>10.0f}{median(one.p50 for one in load):>7.2f}"
+            f"{median(one.p99 for one in load):>7.1f}"
+            for load in zip(*turns, strict=True)
+        )
+        failed = sum(one.failed for turn in turns for one in turn)
+        print(f"{name:<28}{cells}  {started[name]}" + (f", {failed} FAILED" if failed else ""))
     print(f"{'':<28}ratios to Millrace's requests a second, Millrace being 1")
-    ours = results["Millrace"]
-    for name, found in results.items():
-        ratios = "".join(f"{own.rate / one.rate:>24.2f}" for own, one in zip(ours, found, strict=True))
-        print(f"Millrace / {name:<17.17}{ratios}", flush=True)
+    for name, turns in results.items():
+        pairs = zip(zip(*results["Millrace"], strict=True), zip(*turns, strict=True), strict=True)
+        ratios = (
+            median(own.rate / one.rate for own, one in zip(ours, theirs, strict=True))
+            for ours, theirs in pairs
+        )
+        print(f"Millrace / {name:<17.17}" + "".join(f"{ratio:>24.2f}" for ratio in ratios), flush=True)
 
 
 def _log_to_mlflow(bundle: Path) -> None:
@@ -274,4 +298,4 @@ def main(seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 10))
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 2))

@@ -42,11 +42,8 @@ print(json.dumps({
     "state": sorted(path.name for path in pathlib.Path("/state/prediction_log").glob("*.db")),
 }))
 """
-LIST = """
-import pathlib
-folders = ("/etc/ssl", "/etc/xdg", "/root", "/usr/local", "/usr/share/ca-certificates")
-print(sorted(str(path) for folder in folders for path in pathlib.Path(folder).rglob("*")))
-"""
+# Where a build may leave what it was lent.
+LENT = ("etc/ssl", "etc/xdg", "root", "usr/local", "usr/share/ca-certificates")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +100,15 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def files(image: str) -> list[str]:
+    """What an image has in the folders `LENT`."""
+    container = run("buildah", "from", image).strip()
+    root = Path(run("buildah", "mount", container).strip())
+    found = sorted(str(path.relative_to(root)) for folder in LENT for path in (root / folder).rglob("*"))
+    run("buildah", "rm", container)
+    return found
+
+
 def test_it_is_small(image: str) -> None:
     size = int(run("podman", "image", "inspect", "--format", "{{.Size}}", image))
     print(f"{image}: {size / 1e6:.0f} MB")
@@ -140,10 +146,8 @@ def test_nothing_of_the_machine_stays_in_it(image: str) -> None:
     """No settings of pip, no index, no certificates but those of the base."""
     described = run("podman", "image", "inspect", image) + run("podman", "history", "--no-trunc", image)
     assert "PIP_INDEX_URL" not in described
-    base, built = (
-        run("podman", "run", "--rm", "--network", "none", "--entrypoint", "python3", name, "-c", LIST)
-        for name in ("localhost/python", image)
-    )
+    base, built = (files(name) for name in ("localhost/python", image))
+    assert base
     assert base == built
 
 
