@@ -3,7 +3,7 @@
     python benchmarks/serving.py [SECONDS]
 
 Every contender has one worker. All are up, and are asked in turns, four times each; wrk (Debian's package)
-asks over loopback, on 1 and on 32 connections with one row, on 4 with 100 and 10,000 rows. Millrace validates,
+asks over loopback, on 1 and on 32 connections with one row, on 4 with 100 and 10,000 rows. Millrace checks,
 counts, logs to SQLite and splits its traffic between two variants. First with LightGBM of 300 trees on the
 eight columns, then with the default champion of the problem california_housing, transforms and all. Prints
 requests a second, latencies, memory and start-up, and the ratios that matter: medians of the turns, for the
