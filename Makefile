@@ -8,6 +8,8 @@ PROBLEM ?= housing_sample
 PORT ?= 3000
 BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, every process compiles every module of the project anew: a second of each command.
+unexport PYTHONDONTWRITEBYTECODE
 # Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
 STATE = eval "$$($(RUN) -m stacks.environment)"
 

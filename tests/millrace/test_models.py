@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-import torch
 from pydantic import ValidationError
 from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -322,6 +321,8 @@ def test_numbers_past_single_precision_are_predicted(kind: str) -> None:
 def test_a_network_answers_by_numpy_as_it_learnt_by_torch(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     learnt = []
     run = network._Fit.run
 
