@@ -30,6 +30,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.growth import draw  # noqa: E402
+
 # Before anything loads OpenMP; see stacks/environment.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -158,8 +161,8 @@ def mlflow_predict(folder: Path, tables: Path) -> Callable[[], object]:
 
     # Arrow would write 41.0 as 41, which the signature then refuses as an integer.
     pd.read_parquet(tables).to_csv(folder / "rows.csv", index=False)
-    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local"]
-    command += ["-m", folder / "mlflow", "-i", folder / "rows.csv", "-t", "csv", "-o", folder / "scores.json"]
+    command = [sys.executable, "-m", "mlflow", "models", "predict", "--env-manager", "local", "-t", "csv"]
+    command += ["-m", f"{folder}/mlflow", "-i", f"{folder}/rows.csv", "-o", f"{folder}/scores.json"]
     return lambda: subprocess.run(command, check=True, capture_output=True)
 
 
@@ -207,35 +210,6 @@ def measure(name: str, folder: Path, tables: Path) -> dict[str, float]:
     return found
 
 
-def draw(sizes: list[int], figures: dict[tuple[str, int], dict[str, float]]) -> None:
-    """Seconds and memory against rows, one line a contender."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    for name in CONTENDERS:
-        known = [size for size in sizes if (name, size) in figures]
-        for axes, what in ((left, "seconds"), (right, "peak")) if known else ():
-            axes.plot(
-                [size / 1e6 for size in known],
-                [figures[name, size][what] for size in known],
-                "o-",
-                label=name,
-            )
-    left.set_ylabel("seconds")
-    right.set_ylabel("peak memory, MiB")
-    right.axhline(1024, color="grey", linestyle=":")
-    right.set_yscale("log")
-    for axes in (left, right):
-        axes.set_xlabel("million rows")
-        axes.grid(alpha=0.3)
-    left.legend()
-    figure.tight_layout()
-    figure.savefig(PICTURE, dpi=110)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -271,7 +245,7 @@ def main() -> None:
                     flush=True,
                 )
     if len(asked.rows) > 1:
-        draw(list(asked.rows), figures)
+        draw(figures, "seconds", 1024, PICTURE)
 
 
 if __name__ == "__main__":

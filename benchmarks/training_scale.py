@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.growth import draw  # noqa: E402
 from benchmarks.scoring import BLOCK, children, cores, peak, problem  # noqa: E402
 from millrace.models.boosting import LightGBMSettings  # noqa: E402
 
@@ -134,34 +135,6 @@ def contend(name: str, tables: Path, trees: int) -> None:
     print(json.dumps({**figures, "peak": max(peak(), children())}))
 
 
-def draw(figures: dict[tuple[str, int], Figures]) -> None:
-    """Seconds and memory against rows, one line a contender."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    picture, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-    for name in CONTENDERS:
-        known = sorted(size for of, size in figures if of == name)
-        for axes, what in ((left, "all"), (right, "peak")) if known else ():
-            axes.plot(
-                [size / 1e6 for size in known],
-                [figures[name, size][what] for size in known],
-                "o-",
-                label=name,
-            )
-    left.set_ylabel("seconds")
-    right.set_ylabel("peak memory, MiB")
-    right.axhline(1.6 * 1024, color="grey", linestyle=":")
-    for axes in (left, right):
-        axes.set_xlabel("million rows")
-        axes.grid(alpha=0.3)
-    left.legend()
-    picture.tight_layout()
-    picture.savefig(PICTURE, dpi=110)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -186,7 +159,7 @@ def main() -> None:
                     if part not in ("all", "peak", "rmse"):
                         print(f"  {part:<30}{value:>9.{5 if 'rmse' in part else 1}f}", flush=True)
     if len(asked.rows) > 1:
-        draw(figures)
+        draw(figures, "all", 1.6 * 1024, PICTURE)
 
 
 if __name__ == "__main__":
