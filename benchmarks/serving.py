@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -298,4 +299,6 @@ def main(seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    # Told to end, it ends the servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 2))
