@@ -8,6 +8,7 @@ import atexit
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,15 @@ class Forked:
     def poll(self) -> int | None:
         """What `returncode` is."""
         return self.returncode
+
+    def kill_at(self, step: str) -> None:
+        """Kill it with SIGKILL as soon as it says that the step has begun; and wait until it has ended."""
+        for line in self.stderr:
+            if line == f"  {step} ...\n":
+                self.send_signal(signal.SIGKILL)
+                break
+        self.communicate()
+        assert self.returncode == -signal.SIGKILL, f"{step} never began"
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""

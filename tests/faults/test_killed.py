@@ -1,7 +1,5 @@
 """Killed at any moment, the same command goes on, and the registry stays whole."""
 
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,20 +10,9 @@ MOMENTS = ("cross_validate_linear", "fit_best", "bundle", "register", "promote",
 OTHER = ("--set=seed=11", "--set=candidates.linear.alpha=30")
 
 
-def kill_at(home: Home, step: str) -> None:
-    """Start the command and kill it with SIGKILL as soon as it says that the step has begun."""
-    process = home.start(*QUICK, *OTHER)
-    for line in process.stderr:
-        if line == f"  {step} ...\n":
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, f"{step} never began"
-
-
 def test_killed_at_six_moments_it_finishes_with_one_version_and_one_champion(home: Home) -> None:
     for moment in MOMENTS:
-        kill_at(home, moment)
+        home.start(*QUICK, *OTHER).kill_at(moment)
     summary = home.summary(*OTHER)
     state = home.state()
     assert list(state["versions"]) == ["1", "2"]
@@ -37,7 +24,7 @@ def test_killed_at_six_moments_it_finishes_with_one_version_and_one_champion(hom
 
 
 def test_a_killed_run_goes_on_from_its_finished_steps(home: Home) -> None:
-    kill_at(home, "fit_best")
+    home.start(*QUICK, *OTHER).kill_at("fit_best")
     done = home.train(*OTHER)
     assert done.returncode == 0, done.stderr
     assert "was killed; it is now marked as failed" in done.stderr

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -60,6 +61,22 @@ def calibrated(case: Case) -> tuple[BundleModel, pd.DataFrame]:
     ), table
 
 
+def save(model: BundleModel, folder: Path, **options: Any) -> None:
+    """A sealed bundle of the model as `folder`/model, as MLflow saves it with these options."""
+    bundle = folder / "bundle"
+    bundle.mkdir()
+    model.bundle.fitted.save(bundle)
+    write_json(bundle / PROVENANCE, {})
+    seal(bundle)
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        loader_module="millrace.pyfunc",
+        data_path=str(bundle),
+        pip_requirements=[],
+        **options,
+    )
+
+
 def test_with_a_level_the_intervals_are_those_of_the_model(case: Case) -> None:
     model, table = calibrated(case)
     fitted = model.bundle.fitted
@@ -77,17 +94,7 @@ def test_with_a_level_the_intervals_are_those_of_the_model(case: Case) -> None:
 def test_mlflow_takes_the_level_by_its_own_parameters(case: Case, tmp_path: Path) -> None:
     """Saved and loaded by MLflow, which checks names and types by the signature."""
     model, table = calibrated(case)
-    (tmp_path / "bundle").mkdir()
-    model.bundle.fitted.save(tmp_path / "bundle")
-    write_json(tmp_path / "bundle" / PROVENANCE, {})
-    seal(tmp_path / "bundle")
-    mlflow.pyfunc.save_model(
-        tmp_path / "model",
-        loader_module="millrace.pyfunc",
-        data_path=str(tmp_path / "bundle"),
-        signature=signature(case.problem),
-        pip_requirements=[],
-    )
+    save(model, tmp_path, signature=signature(case.problem))
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     rows = table.drop(columns="id").head(20).assign(lift=table["lift"].head(20).fillna(False).astype(bool))
     expected, plain = model.predict(rows, {"interval": 0.8}), model.predict(rows)
@@ -111,17 +118,7 @@ print(sys.modules["millrace.bundle"].__file__)
 
 def test_a_model_brings_its_code_in_one_archive(tmp_path: Path) -> None:
     model, table = asked(make_case("regression"))
-    (tmp_path / "bundle").mkdir()
-    model.bundle.fitted.save(tmp_path / "bundle")
-    write_json(tmp_path / "bundle" / PROVENANCE, {})
-    seal(tmp_path / "bundle")
-    mlflow.pyfunc.save_model(
-        tmp_path / "model",
-        loader_module="millrace.pyfunc",
-        data_path=str(tmp_path / "bundle"),
-        code_paths=[str(pack_code(tmp_path))],
-        pip_requirements=[],
-    )
+    save(model, tmp_path, code_paths=[str(pack_code(tmp_path))])
     code = tmp_path / "model" / "code"
     assert {str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()} == {
         "millrace/__init__.py",

@@ -1,8 +1,6 @@
 """Promotion from the local stack to a staging one, what stops it, and the way back."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -46,19 +44,6 @@ def told(mlflow: MlflowClient, name: str = NAME) -> tuple[dict[str, str], dict[s
     return versions, {alias: str(version) for alias, version in aliases.items()}
 
 
-def kill_at(home: Home, step: str) -> None:
-    """Start a promotion and kill it with SIGKILL as soon as it says that the step has begun."""
-    arguments = ("--pipeline", "promotion", "--problem", NAME, "--from", "local", "--to", "staging")
-    process = home.python("run.py", *arguments)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line == f"  {step} ...\n":
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, f"{step} never began"
-
-
 def test_from_local_to_staging_and_back(staged: Home, mlflow: MlflowClient, tmp_path: Path) -> None:
     added = add_versions(staged, *CHANGES)
     digests = {version: digest for version, digest, _ in added}
@@ -73,7 +58,8 @@ def test_from_local_to_staging_and_back(staged: Home, mlflow: MlflowClient, tmp_
     assert told(mlflow) == ({}, {})
     assert not (staged.path / "zenml-servers" / "staging" / "config.yaml").exists()
 
-    kill_at(staged, "appoint")
+    arguments = ("--pipeline", "promotion", "--problem", NAME, "--from", "local", "--to", "staging")
+    staged.python("run.py", *arguments).kill_at("appoint")
     assert told(mlflow) == ({"1": digests["1"]}, {})
 
     summary = tmp_path / "summary.json"
