@@ -235,6 +235,28 @@ def _inference(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _monitoring(arguments: argparse.Namespace) -> Start:
+    from datetime import UTC, datetime
+
+    from millrace.contract import load_problem
+    from millrace.monitoring.moments import begin
+
+    _refuse(arguments, ("data", "target"), "is not for --pipeline monitoring; it reads the prediction log")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    until = datetime.now(UTC)
+    since = begin(arguments.since, until) if arguments.since else None
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import monitoring
+
+        monitoring.run(problem.name, since=since, until=until, **common)
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -247,12 +269,14 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "profiling": _profiling,
     "promotion": _promotion,
     "inference": _inference,
+    "monitoring": _monitoring,
 }
 ENGINE = ("engine", "scheduler")
 # Those of one pipeline alone.
 OPTIONS = {
     "inference": ("input", "output", "model", "explain", "intervals", "overwrite", *ENGINE),
     "promotion": ("from", "to", "version", "roll_back", "dry_run"),
+    "monitoring": ("since",),
 }
 
 
@@ -292,6 +316,10 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--engine", choices=["local", "dask"], help="who scores (local)")
     scoring.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="whose workers are Dask's; else some are started here"
+    )
+    watching = parser.add_argument_group("for monitoring")
+    watching.add_argument(
+        "--since", metavar="WHEN", help="24h, 7d, or a moment: rows since then (the settings' window)"
     )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(

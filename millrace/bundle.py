@@ -27,7 +27,7 @@ from millrace.scales import to_unit
 from millrace.strict import Strict
 from millrace.transforms import Matrix
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 CONTRACT = "contract.json"

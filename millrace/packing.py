@@ -72,8 +72,11 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _reference(training: Training, rows: int, seed: int) -> pd.DataFrame:
-    """A seeded sample of training rows with their predictions, for drift."""
-    fitted, table = training.fitted, training.training_rows
+    """A seeded sample of holdout rows with their predictions, to know drift and decay by.
+
+    Of rows that the model was fitted on, its predictions are spread otherwise than of new ones.
+    """
+    fitted, table = training.fitted, training.holdout_rows
     sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])
     columns = [*fitted.problem.inputs, fitted.problem.target.name]
     chosen = table.iloc[sample][columns].reset_index(drop=True)

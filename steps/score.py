@@ -75,7 +75,7 @@ def score(
     Annotated[HTMLString, "inference_page"],
 ]:
     """Score the input, publish the output, and keep some rows of it."""
-    settings, bundle = asked.settings, _bundle(chosen)
+    settings, bundle = asked.settings, load_chosen(chosen)
     problem = bundle.problem
     every = settings.columns == "all" or (settings.columns == "auto" and problem.key is None)
     parts = find_parts(asked.source, home() / "cache", problem.features, every, read_secret)
@@ -119,7 +119,7 @@ def score(
     return manifest, shown, refused, HTMLString(page)
 
 
-def _bundle(chosen: Registration) -> Bundle:
+def load_chosen(chosen: Registration) -> Bundle:
     """The version's bundle, verified to be the one that was registered."""
     bundle = load_bundle(Registry(chosen.name, tracking_uri()).fetch_bundle(chosen.version, home() / "cache"))
     if bundle.digest != chosen.digest:
@@ -134,8 +134,11 @@ def _log(settings: BatchSettings, name: str) -> LogSettings | None:
     """The prediction log to write to: unless the settings say so, that of a service on this machine."""
     if settings.log == "off" or not settings.log_rows:
         return None
-    if settings.log is not None:
-        return LogSettings(uri=settings.log)
+    return LogSettings(uri=settings.log) if settings.log is not None else service_log(name)
+
+
+def service_log(name: str) -> LogSettings | None:
+    """The prediction log of a service on this machine; None where it is off."""
     from bentos.settings import from_environment
 
     return from_environment().log_settings(name, Path(os.environ["BENTOML_HOME"]))

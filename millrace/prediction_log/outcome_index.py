@@ -16,7 +16,7 @@ LAST_WINS = "DO UPDATE SET time = excluded.time, actual = excluded.actual WHERE 
 ADD_ROW = f"INSERT INTO by_row (request, row, time, actual) VALUES (?, ?, ?, ?) ON CONFLICT {LAST_WINS}"
 ADD_KEY = f"INSERT INTO by_key (key, time, actual) VALUES (?, ?, ?) ON CONFLICT {LAST_WINS}"
 MATCH = """
-SELECT coalesce(r.actual, k.actual) FROM batch b
+SELECT coalesce(r.actual, k.actual), iif(r.actual IS NULL, k.time, r.time) FROM batch b
 LEFT JOIN by_row r ON r.request = b.request AND r.row = b.row
 LEFT JOIN by_key k ON k.key = b.key
 ORDER BY b.position
@@ -63,6 +63,10 @@ class OutcomeIndex:
 
     def match(self, table: pa.Table, mark: bool = False) -> list[Any]:
         """The outcome of each of a log's rows, or None; `mark` counts the outcomes as matched."""
+        return self.matched(table, mark)[0]
+
+    def matched(self, table: pa.Table, mark: bool) -> tuple[list[Any], list[float | None]]:
+        """The same, and when each came, in seconds since 1970."""
         columns = (table.column(name).to_pylist() for name in ("_request", "_row", "_key"))
         self._database.execute("BEGIN")
         self._database.execute("DELETE FROM batch")
@@ -72,8 +76,9 @@ class OutcomeIndex:
         self._database.execute("COMMIT")
         if mark:
             self._database.executescript(MARK)
-        found = [actual or "null" for (actual,) in self._database.execute(MATCH)]
-        return list(msgspec.json.decode(f"[{','.join(found)}]"))
+        found = self._database.execute(MATCH).fetchall()
+        actual = msgspec.json.decode(f"[{','.join(actual or 'null' for actual, _ in found)}]")
+        return actual, [time for _, time in found]
 
     def counts(self) -> tuple[int, int, int, int]:
         """How many came, were replaced, have been matched, and have not."""

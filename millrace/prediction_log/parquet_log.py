@@ -20,6 +20,8 @@ class ParquetLog:
 
     def __init__(self, uri: str, problem: Problem) -> None:
         """Raises UserError where there is none."""
+        # A file is read as a whole or not at all.
+        self.damaged = 0
         self._problem = problem
         self._folder = ParquetFolder(uri)
         if not self._list(PREDICTIONS) and not self._list(OUTCOMES):

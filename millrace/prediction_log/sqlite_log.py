@@ -54,6 +54,7 @@ class SQLiteLog:
 
     def __init__(self, path: Path, problem: Problem) -> None:
         """The file is there."""
+        self.damaged = 0
         self._path = path
         self._problem = problem
 
@@ -64,9 +65,9 @@ class SQLiteLog:
         with self._connected() as database:
             while found := _page(database, [*last, min(until, 1e300)], size, features):
                 last = found[-1][1], found[-1][0]
-                table = self._table(found, features)
-                for start in range(0, len(table), size):
-                    yield table.slice(start, size)
+                for table in self._tables(found, features):
+                    for start in range(0, len(table), size):
+                        yield table.slice(start, size)
 
     def outcomes(self, size: int) -> Iterator[pa.Table]:
         """All outcomes; see `StoredLog`."""
@@ -95,6 +96,18 @@ class SQLiteLog:
             # The pages as they were are in the file of the last writes, until that is emptied.
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(rows)
+
+    def _tables(self, found: list[tuple[Any, ...]], features: bool) -> Iterator[pa.Table]:
+        """A table of the requests; several, where some are damaged and left out."""
+        try:
+            yield self._table(found, features)
+        except (msgspec.DecodeError, pa.ArrowInvalid):
+            if len(found) == 1:
+                self.damaged += 1
+                return
+            middle = len(found) // 2
+            yield from self._tables(found[:middle], features)
+            yield from self._tables(found[middle:], features)
 
     def _table(self, found: list[tuple[Any, ...]], features: bool) -> pa.Table:
         """A row for each of the requests' rows."""

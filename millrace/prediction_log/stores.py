@@ -31,6 +31,9 @@ class Store(Protocol):
 class StoredLog(Protocol):
     """A log to read, while others may write it. Times are in seconds since 1970."""
 
+    damaged: int
+    """How many requests `rows` has left out so far, because they are not whole."""
+
     def rows(self, since: float, until: float, size: int, features: bool) -> Iterator[pa.Table]:
         """The rows of `since` <= time < `until`, at most `size` at once, those of one time in one order.
 

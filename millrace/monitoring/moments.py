@@ -1,0 +1,32 @@
+"""The moment that a window begins at, as a person writes it."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from millrace.errors import UserError
+
+PERIOD = re.compile(r"[1-9]\d{0,5}[mhdw]")
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def begin(text: str, now: datetime) -> datetime:
+    """`24h` before now, or the moment `2026-11-20T08:00`; without a zone it is UTC.
+
+    Raises:
+        UserError: it is neither, or not in the past.
+    """
+    if PERIOD.fullmatch(text):
+        try:
+            return now - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
+        except OverflowError:
+            raise UserError(f"--since {text}: is longer ago than there are dates.") from None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"--since {text}: write a period (90m, 24h, 7d, 2w) or a moment (2026-11-20, 2026-11-20T08:00)."
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment >= now:
+        raise UserError(f"--since {text}: is not in the past.")
+    return moment.astimezone(UTC)

@@ -1,0 +1,118 @@
+"""How well the model predicts: measured where outcomes are known, estimated where they are late."""
+
+import numpy as np
+
+from millrace.bundle import METRICS, Bundle
+from millrace.evaluation import Evaluation
+from millrace.metrics import (
+    PRIMARY,
+    Floats,
+    Interval,
+    Outcome,
+    bootstrap_metrics,
+    from_mean_loss,
+    losses,
+)
+from millrace.monitoring.baseline import Baseline
+from millrace.monitoring.calibration import allowed, pairs
+from millrace.monitoring.judging import too_few
+from millrace.monitoring.settings import MonitoringSettings
+from millrace.monitoring.verdict import Performance
+
+# Bins of the prediction, within each of which the loss is taken to be what it was.
+BINS = 10
+
+
+def holdout_metrics(bundle: Bundle) -> dict[str, Interval]:
+    """What training measured on the whole holdout."""
+    return Evaluation.model_validate(bundle.read(METRICS)["evaluation"]).metrics
+
+
+def perform(
+    baseline: Baseline,
+    holdout: dict[str, Interval],
+    labelled: Outcome,
+    predicted: Floats,
+    settings: MonitoringSettings,
+) -> Performance:
+    """The metrics of labelled rows, whether they are worse than before, and an estimate for all `predicted`.
+
+    Decay is judged by the mean loss: performance has decayed if it is above the reference's by more than that
+    of samples of this size, drawn from the reference, but for the share of false alarms.
+    """
+    task, rows = baseline.problem.task, len(labelled.target)
+    few = too_few(rows, baseline.rows, settings.min_rows, "outcomes of judged rows")
+    about = Performance(
+        status="not enough data",
+        why=few,
+        metric_name=PRIMARY[task],
+        labelled_rows=rows,
+        metrics=bootstrap_metrics(
+            labelled, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed
+        )
+        if rows > 1
+        else {},
+        holdout=holdout,
+        estimate=None
+        if too_few(len(predicted), baseline.rows, settings.min_rows)
+        else estimate(baseline.outcome, predicted, settings),
+    )
+    if few:
+        return about
+    before, now = losses(baseline.outcome), losses(labelled)
+    differences = np.sort(_differences(before, len(now), settings))
+    found = float(now.mean() - before.mean())
+    decayed = found > differences[-allowed(len(differences), settings.false_alarms)]
+    larger = len(differences) - int(np.searchsorted(differences, found, side="left"))
+    sides = [float(from_mean_loss(side.mean(), task)) for side in (now, before)]
+    return about.model_copy(
+        update={
+            "status": "decay" if decayed else "no decay",
+            "why": f"{PRIMARY[task]} is {sides[0]:.4g}, of the reference {sides[1]:.4g}: "
+            + ("more than chance makes of it." if decayed else "no more than chance makes of it."),
+            "p_value": (1 + larger) / (1 + len(differences)),
+        }
+    )
+
+
+def estimate(reference: Outcome, predicted: Floats, settings: MonitoringSettings) -> Interval:
+    """The primary metric of rows with these predictions, were losses by prediction what they were.
+
+    Post-stratification: the reference's mean loss in each tenth of its predictions (of classes, of the
+    probability of the likeliest), weighted by the share of the predictions that lie there (Holt and Smith,
+    Journal of the Royal Statistical Society A 142, 1979). The interval is the reference's chance only. Blind
+    to what changes outcomes and not predictions.
+    """
+    task = reference.problem.task
+    before, now = _sureness(reference.predicted), _sureness(predicted)
+    edges = np.unique(np.quantile(before, np.arange(1, BINS) / BINS))
+    places = np.searchsorted(edges, before, side="right")
+    loss = losses(reference)
+    shares = np.bincount(np.searchsorted(edges, now, side="right"), minlength=len(edges) + 1) / len(now)
+    member = np.eye(len(edges) + 1)[places]
+
+    def metric(weights: Floats) -> Floats:
+        rows = weights @ member
+        means = (weights * loss) @ member / np.maximum(rows, 1)
+        # A bin that a resample has no row of is left out of it.
+        there = (rows > 0) * shares
+        total = (means * there).sum(axis=1) / np.maximum(there.sum(axis=1), 1e-12)
+        return from_mean_loss(total, task)
+
+    draws = [
+        metric(w.astype(np.float64))
+        for w, _ in pairs(len(loss), len(loss), settings.resamples, settings.seed)
+    ]
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    return Interval(value=float(metric(np.ones((1, len(loss))))[0]), low=float(low), high=float(high))
+
+
+def _sureness(predicted: Floats) -> Floats:
+    return predicted if predicted.ndim == 1 else predicted.max(axis=1)
+
+
+def _differences(loss: Floats, rows: int, settings: MonitoringSettings) -> Floats:
+    """By how much mean losses of samples of so many rows are above the reference's, without decay."""
+    drawn = pairs(len(loss), rows, settings.bootstrap, settings.seed)
+    return np.concatenate([window @ loss / rows - other @ loss / len(loss) for window, other in drawn])
