@@ -1,13 +1,15 @@
 """How things were: the rows of a bundle's reference sample, as the columns that are watched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from millrace.bundle import EXPLANATION, REFERENCE, Bundle
 from millrace.contract import OWN_PREFIX, Problem
+from millrace.decisions import DEFAULT
 from millrace.features import encode, encode_target, encoded
 from millrace.metrics import Floats, Outcome
 from millrace.prediction_log.entries import PREDICTION
@@ -19,45 +21,56 @@ MOST_ROWS = 10_000
 BOOLEANS = ("false", "true")
 
 
+class Source(NamedTuple):
+    """Where a watched column is in a typed table, how it is encoded, and its names if it holds any."""
+
+    column: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+
+    def encode(self, table: pd.DataFrame) -> Floats:
+        """The column of a typed table [rows]: numbers as they are, moments as seconds; NaN where missing.
+
+        Names are positions among `categories`, and what is none of them has the position after the last.
+        """
+        given = table[self.column]
+        if self.kind != "category":
+            return encode(given, self.kind)
+        codes = encode(given, self.kind, self.categories)
+        return np.where(np.isnan(codes) & given.notna().to_numpy(), len(self.categories), codes)
+
+
 @dataclass(frozen=True)
 class Watched:
-    """A column that is watched: its `values` [rows] in the reference, encoded, and how much it matters.
+    """A column that is watched, its encoded `values` [rows] in the reference, and how much it matters.
 
-    Numbers, and moments as seconds, stay as they are; names are positions among `categories`, and what is
-    none of them has the position after the last. NaN is missing. The weights of all columns have a mean of
-    1; `importance` is the share of all inputs' importance, None for predictions.
+    `importance` is its share of all inputs' importance, None for predictions. The weights of the inputs have
+    a mean of 1.
     """
 
     name: str
-    source: str
-    """The name in the log."""
-    kind: Kind
-    categories: tuple[str, ...]
+    source: Source
     importance: float | None
     weight: float
     values: Floats
 
     @property
-    def named(self) -> bool:
-        """Whether its values are names, and no numbers."""
-        return bool(self.categories)
-
-    def encode(self, table: pd.DataFrame) -> Floats:
-        """The column of a typed table: [rows]."""
-        given = table[self.source]
-        codes = encode(given, self.kind, self.categories if self.kind == "category" else ())
-        if self.kind != "category":
-            return codes
-        return np.where(np.isnan(codes) & given.notna().to_numpy(), len(self.categories), codes)
+    def categories(self) -> tuple[str, ...]:
+        """The names that it may have; none if it holds numbers."""
+        return self.source.categories
 
 
 @dataclass(frozen=True)
 class Baseline:
     """The watched columns of a bundle, and what was true and predicted of the same rows."""
 
-    problem: Problem
     columns: tuple[Watched, ...]
     outcome: Outcome
+
+    @property
+    def problem(self) -> Problem:
+        """The contract."""
+        return self.outcome.problem
 
     @property
     def rows(self) -> int:
@@ -68,31 +81,38 @@ class Baseline:
     def of(cls, bundle: Bundle) -> "Baseline":
         """Read the reference sample of a bundle, held-out rows with the model's predictions of them."""
         sample = pd.read_parquet(bundle.folder / REFERENCE)
+        return cls.from_sample(bundle.problem, sample, _importance(bundle), bundle.fitted.threshold)
+
+    @classmethod
+    def from_sample(
+        cls,
+        problem: Problem,
+        sample: pd.DataFrame,
+        importance: Mapping[str, float],
+        threshold: float = DEFAULT,
+    ) -> "Baseline":
+        """The same from typed rows with targets and predictions, and each input's share of the importance."""
         if len(sample) > MOST_ROWS:
             sample = sample.sample(MOST_ROWS, random_state=0)
-        problem = bundle.problem
-        importance = _importance(bundle)
-        watched = [
-            (name, name, kind, BOOLEANS if kind == "boolean" else categories, importance[name])
+        sources = {
+            name: Source(name, kind, BOOLEANS if kind == "boolean" else categories)
             for name, kind, categories in ((f.name, f.kind, f.categories) for f in encoded(problem))
-            if not problem.inputs[name].private
+            if not problem.inputs[name].private and name != _clock(problem)
+        }
+        weights = _weights([importance[name] for name in sources])
+        inputs = [
+            Watched(name, source, importance[name], weight, source.encode(sample))
+            for (name, source), weight in zip(sources.items(), weights, strict=True)
         ]
-        weights = [*_weights([share for *_, share in watched]), 1.0]
-        columns = [
-            Watched(*about, weight, np.empty(0))
-            for about, weight in zip([*watched, _prediction(problem)], weights, strict=True)
-        ]
-        columns = [
-            Watched(c.name, c.source, c.kind, c.categories, c.importance, c.weight, c.encode(sample))
-            for c in columns
-        ]
+        predicted = _predicted(problem)
+        prediction = Watched(PREDICTED, predicted, None, 1.0, predicted.encode(sample))
         target = encode_target(sample[problem.target.name], problem)
-        outcome = Outcome(problem, target, predictions(sample, problem), bundle.fitted.threshold)
-        return cls(problem, tuple(columns), outcome)
+        outcome = Outcome(problem, target, predictions(sample, problem), threshold)
+        return cls((*inputs, prediction), outcome)
 
     def encode(self, table: pd.DataFrame) -> Matrix:
         """The watched columns of a typed table with predictions, as the log gives it: [rows, columns]."""
-        return np.column_stack([column.encode(table) for column in self.columns])
+        return np.column_stack([column.source.encode(table) for column in self.columns])
 
 
 def predictions(table: pd.DataFrame, problem: Problem) -> Floats:
@@ -102,13 +122,16 @@ def predictions(table: pd.DataFrame, problem: Problem) -> Floats:
     return table[[f"{OWN_PREFIX}{name}" for name in problem.classes]].to_numpy(np.float64)
 
 
-def _prediction(problem: Problem) -> tuple[str, str, Kind, tuple[str, ...], None]:
+def _clock(problem: Problem) -> str | None:
+    """The column of a split by time, which moves on with nothing being wrong."""
+    return problem.split.column if problem.split.by == "time" else None
+
+
+def _predicted(problem: Problem) -> Source:
     """Values; of two classes the positive one's probability; of several the class."""
-    if problem.task == "regression":
-        return PREDICTED, PREDICTION, "numeric", (), None
-    if problem.task == "binary":
-        return PREDICTED, f"{OWN_PREFIX}{problem.classes[1]}", "numeric", (), None
-    return PREDICTED, PREDICTION, "category", problem.classes, None
+    if problem.task == "multiclass":
+        return Source(PREDICTION, "category", problem.classes)
+    return Source(f"{OWN_PREFIX}{problem.classes[1]}" if problem.classes else PREDICTION, "numeric")
 
 
 def _importance(bundle: Bundle) -> dict[str, float]:

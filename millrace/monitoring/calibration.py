@@ -123,7 +123,7 @@ class _Null:
         self.order = known[np.argsort(column.values[known], kind="stable")]
         ordered = column.values[self.order]
         self.starts = np.flatnonzero(np.diff(ordered, prepend=-np.inf))
-        self.named = column.named
+        self.named = bool(column.categories)
 
     def values(self, window: Counts, reference: Counts) -> Floats:
         """The surprise of what is known in each pair: [draws]."""

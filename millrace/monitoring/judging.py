@@ -72,7 +72,7 @@ def _column(
     rows = max(cells.known + cells.missing, 1)
     gone = int(np.isnan(column.values).sum())
     known = len(column.values) - gone
-    distance, surprise = _names(column, cells) if column.named else _numbers(column, cells, known)
+    distance, surprise = _names(column, cells) if column.categories else _numbers(column, cells, known)
     about = ColumnVerdict(
         name=column.name,
         importance=column.importance,
@@ -83,7 +83,7 @@ def _column(
     )
     if calibration is None:
         return about
-    strange = int((column.values == len(column.categories)).sum()) if column.named else 0
+    strange = int((column.values == len(column.categories)).sum()) if column.categories else 0
     surprises = {
         f"values, distance {distance:.3f}": surprise / scale,
         f"{about.missing:.2%} missing, before {about.missing_before:.2%}": _share(

@@ -59,20 +59,31 @@ def perform(
     )
     if few:
         return about
-    before, now = losses(baseline.outcome), losses(labelled)
-    differences = np.sort(_differences(before, len(now), settings))
-    found = float(now.mean() - before.mean())
-    decayed = found > differences[-allowed(len(differences), settings.false_alarms)]
-    larger = len(differences) - int(np.searchsorted(differences, found, side="left"))
-    sides = [float(from_mean_loss(side.mean(), task)) for side in (now, before)]
+    decayed, p_value = decay(chance(baseline, rows, settings), baseline, labelled, settings.false_alarms)
+    before, now = (float(from_mean_loss(losses(side).mean(), task)) for side in (baseline.outcome, labelled))
     return about.model_copy(
         update={
             "status": "decay" if decayed else "no decay",
-            "why": f"{PRIMARY[task]} is {sides[0]:.4g}, of the reference {sides[1]:.4g}: "
-            + ("more than chance makes of it." if decayed else "no more than chance makes of it."),
-            "p_value": (1 + larger) / (1 + len(differences)),
+            "why": f"{PRIMARY[task]} is {now:.4g}, of the reference {before:.4g}: "
+            f"{'a' if decayed else 'no'} difference beyond chance.",
+            "p_value": p_value,
         }
     )
+
+
+def decay(chance: Floats, baseline: Baseline, labelled: Outcome, rate: float) -> tuple[bool, float]:
+    """Whether the mean loss has risen beyond `chance`, and how often it rises as much without decay."""
+    risen = float(losses(labelled).mean() - losses(baseline.outcome).mean())
+    larger = len(chance) - int(np.searchsorted(chance, risen, side="left"))
+    return bool(risen > chance[-allowed(len(chance), rate)]), (1 + larger) / (1 + len(chance))
+
+
+def chance(baseline: Baseline, rows: int, settings: MonitoringSettings) -> Floats:
+    """By how much mean losses of samples of so many rows are above the reference's without decay, rising."""
+    loss = losses(baseline.outcome)
+    drawn = pairs(len(loss), rows, settings.bootstrap, settings.seed)
+    risen = [window @ loss / rows - other @ loss / len(loss) for window, other in drawn]
+    return np.sort(np.concatenate(risen))
 
 
 def estimate(reference: Outcome, predicted: Floats, settings: MonitoringSettings) -> Interval:
@@ -110,9 +121,3 @@ def estimate(reference: Outcome, predicted: Floats, settings: MonitoringSettings
 
 def _sureness(predicted: Floats) -> Floats:
     return predicted if predicted.ndim == 1 else predicted.max(axis=1)
-
-
-def _differences(loss: Floats, rows: int, settings: MonitoringSettings) -> Floats:
-    """By how much mean losses of samples of so many rows are above the reference's, without decay."""
-    drawn = pairs(len(loss), rows, settings.bootstrap, settings.seed)
-    return np.concatenate([window @ loss / rows - other @ loss / len(loss) for window, other in drawn])

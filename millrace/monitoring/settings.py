@@ -21,7 +21,7 @@ class MonitoringSettings(Strict):
     window: str = Field("7d", pattern=PERIOD.pattern, description="what is judged, unless --since is given")
     log: str | None = Field(None, description="the prediction log's URI; None for that of a service here")
     false_alarms: float = Field(0.01, gt=0, lt=0.5)
-    bootstrap: int = Field(4000, ge=200, le=100_000, description="pairs of samples behind each threshold")
+    bootstrap: int = Field(2000, ge=200, le=100_000, description="pairs of samples behind each threshold")
     min_rows: int = Field(100, ge=10, description="of window and reference; with fewer there is no verdict")
     label_days: float = Field(30, ge=0, description="by how much outcomes may be later than predictions")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals of metrics")

@@ -26,7 +26,7 @@ class Cells:
     def __init__(self, column: Watched) -> None:
         """Nothing is counted yet."""
         reference = column.values[~np.isnan(column.values)]
-        self.edges = np.empty(0) if column.named else np.unique(reference)
+        self.edges = np.empty(0) if column.categories else np.unique(reference)
         self.up_to = np.zeros(len(self.edges), np.int64)
         self.below = np.zeros(len(self.edges), np.int64)
         self.named = np.zeros(len(column.categories), np.int64)
