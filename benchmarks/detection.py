@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/detection.py [--references 100] [--seed 0] [--sizes 200 1000] [--counts FILE]
 
 California Housing, the table beside the repository or the embedded sample; a LightGBM model fitted on a part
-of it. The rest is parted anew for each reference of 2,000 rows, from which windows are disjoint. Each reference
-meets ten windows without drift and two of each other kind; so do the peers, but for the ten, of which they see
-two. `--counts` adds to the counts in a file: the work can be done in pieces, each with a seed of its own.
+of it. The rest is parted anew for each reference of 2,000 rows, from which windows are disjoint. Each
+reference meets ten windows without drift, of which the peers see two, and two of each other kind. `--counts`
+adds to the counts in a file: the work can be done in pieces, each with its own seed.
 """
 
 import argparse

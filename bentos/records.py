@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from millrace.input_summary import read_reference
 from millrace.lineup import Lineup, Variant
@@ -13,9 +15,20 @@ from millrace.service_metrics import ServiceMetrics
 class Records:
     """A worker's. Nothing here makes a request wait."""
 
-    def __init__(self, metrics: ServiceMetrics, log: PredictionLog | None) -> None:
+    def __init__(
+        self, metrics: ServiceMetrics, log: PredictionLog | None, verdict: Path | None = None
+    ) -> None:
+        """`verdict` is the file with the gauges of the monitoring pipeline, whether it is there or not."""
         self.metrics = metrics
         self.log = log
+        self.verdict = verdict
+
+    def exposition(self) -> bytes:
+        """What Prometheus reads: all workers' metrics, and the latest verdict on the model."""
+        rendered = self.metrics.render()
+        with suppress(OSError):
+            rendered += self.verdict.read_bytes() if self.verdict else b""
+        return rendered
 
     def serving(self, lineup: Lineup) -> None:
         """From now on this lineup answers."""

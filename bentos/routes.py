@@ -63,7 +63,7 @@ def make_routes(service: "Application") -> Starlette:
         service.admit(dict(request.scope["headers"]), "admin")
         if service.records is None:
             raise Refused(503, "This process keeps no metrics.", "other")
-        rendered = await run_in_threadpool(service.records.metrics.render)
+        rendered = await run_in_threadpool(service.records.exposition)
         return Response(rendered, media_type=CONTENT_TYPE)
 
     def refusing(handler: Handler) -> Handler:

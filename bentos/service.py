@@ -76,7 +76,7 @@ class Prediction:
         about = settings.log_settings(name, bentoml_home())
         problem = application.live.lineup.champion.bundle.problem
         kept = PredictionLog(about, problem, watcher) if about else None
-        application.keep(Records(watcher, kept))
+        application.keep(Records(watcher, kept, settings.verdict_file(name, bentoml_home())))
         self.looking = Watcher(application, name, settings.watch_seconds) if settings.watch_seconds else None
         if self.looking is not None:
             self.looking.start()

@@ -32,6 +32,9 @@ class ServiceSettings(Strict):
     log_flush_seconds: float = Field(0.5, gt=0, le=60, description="how often rows are written")
     log_queue_rows: int = Field(50_000, ge=10_000, description="rows that may wait in a worker's memory")
     log_when_full: WhenFull = Field("drop_newest", description="which rows are lost when more would wait")
+    verdict: Path | None = Field(
+        None, description="the monitoring pipeline's gauges, shown by /metrics, too; unset, beside the Bentos"
+    )
     body_seconds: float = Field(BODY_SECONDS, gt=0, le=3600, description="within which a body has to come")
     api_keys: Path | None = Field(
         None, description="a YAML file of hashed keys; unset, nobody is asked for one"
@@ -42,6 +45,10 @@ class ServiceSettings(Strict):
     def origins(self) -> list[str]:
         """The origins, one by one."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    def verdict_file(self, name: str, home: Path) -> Path:
+        """Where the monitoring pipeline leaves the gauges of a service called `name`."""
+        return self.verdict or home / "monitoring" / f"{name}.prom"
 
     def log_settings(self, name: str, home: Path) -> LogSettings | None:
         """Those of the prediction log of a service called `name`; None where it is off.

@@ -1,4 +1,4 @@
-"""How the rows that a service answers are spread, in the bins of the rows that its model learnt from.
+"""How the rows that a service answers are spread, in the bins of the rows that its model was judged by.
 
 A number's bins are the tenths of the reference sample in the bundle, a category's are the categories, a
 boolean's `false` and `true`. Compared with the reference, they show drift without a row being looked at.
@@ -114,7 +114,7 @@ class Reference:
 
 
 def read_reference(bundle: Bundle) -> Reference:
-    """The bins of a bundle, from the sample of training rows in it."""
+    """The bins of a bundle, from the sample of rows in it."""
     problem, sample = bundle.problem, pd.read_parquet(bundle.folder / REFERENCE)
     features, predicted = encoded(problem), sample["_prediction"]
     rows = encode_inputs(sample, features)

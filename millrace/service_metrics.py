@@ -201,14 +201,14 @@ class _SpreadMetrics:
             registry, "feature_squares", "Sum of an input's squared values.", "version", "feature", mode="sum"
         )
         self._share = _gauge(
-            registry, "feature_reference_share", "Share of the training rows in the bin of an input.",
+            registry, "feature_reference_share", "Share of the reference's rows in the bin of an input.",
             "version", "feature", "bin", mode="max",
         )  # fmt: skip
         self._predictions = _counter(
             registry, "prediction_rows", "Rows by the bin of the prediction.", "version", "variant", "bin"
         )
         self._prediction_share = _gauge(
-            registry, "prediction_reference_share", "Share of the training rows in a prediction's bin.",
+            registry, "prediction_reference_share", "Share of the reference's rows in a prediction's bin.",
             "version", "bin", mode="max",
         )  # fmt: skip
         self._references: dict[ModelName, Reference] = {}

@@ -107,7 +107,9 @@ def history_path(stack: str, problem: str) -> Path:
 
 def gauges_path(problem: str) -> Path:
     """Where a service on this machine looks for the gauges of its problem."""
-    return Path(os.environ["BENTOML_HOME"]) / "monitoring" / f"{problem}.prom"
+    from bentos.settings import from_environment
+
+    return from_environment().verdict_file(problem, Path(os.environ["BENTOML_HOME"]))
 
 
 def _log(settings: MonitoringSettings, name: str) -> str:

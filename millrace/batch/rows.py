@@ -168,7 +168,7 @@ class RowScorer:
 
 
 def known_rows(bundle: Bundle) -> Matrix:
-    """The bundle's sample of training rows, encoded: [rows, inputs]."""
+    """The bundle's sample of rows, encoded: [rows, inputs]."""
     inputs = bundle.fitted.state.inputs
     if not (bundle.folder / REFERENCE).is_file():
         return np.empty((0, len(inputs)))

@@ -54,7 +54,7 @@ class _Verdict:
             "drift", "Whether inputs or predictions have drifted.", drift.status, get_args(Drift)
         )
         yield self._gauge(
-            "drift_score", "By column; drifted from 1 on.", ("column",),
+            "drift_score", "By column; drifted above 1.", ("column",),
             [((column.name,), column.score) for column in columns],
         )  # fmt: skip
         yield self._gauge(

@@ -37,7 +37,7 @@ def columns_plot(drift: DriftVerdict) -> bytes:
             axes.text(MOST, place, f" {column.score:.3g}", va="center")
     axes.axvline(1, color=GREY, linewidth=1.2)
     axes.set_xlim(0, MOST * 1.12)
-    axes.set_xlabel("score: drifted from 1 on")
+    axes.set_xlabel("score: drifted above 1")
     axes.grid(axis="x", alpha=0.3)
     return _png(figure)
 

@@ -171,7 +171,7 @@ class _Sample:
     def add(self, table: pd.DataFrame) -> None:
         """Every row draws a number; those with the smallest are kept."""
         drawn = self._rng.random(len(table))
-        likely = drawn < (self._drawn.max() if len(self._drawn) == self._rows else 1)
+        likely = drawn < (self._drawn.max(initial=0) if len(self._drawn) == self._rows else 1)
         self._kept = pd.concat([self._kept, table[likely]], ignore_index=True)
         self._drawn = np.concatenate([self._drawn, drawn[likely]])
         if len(self._drawn) > self._rows:

@@ -87,13 +87,13 @@ def test_the_selftest_is_repeated_by_the_loaded_model(case: Case, tmp_path: Path
 
 
 @pytest.mark.parametrize("rows", [30, 10_000])
-def test_the_reference_is_a_sample_of_training_rows_with_predictions(
+def test_the_reference_is_a_sample_of_holdout_rows_with_predictions(
     case: Case, tmp_path: Path, rows: int
 ) -> None:
     training = training_of(case)
     packed(tmp_path / "bundle", training, reference_rows=rows)
     reference = pd.read_parquet(tmp_path / "bundle" / REFERENCE)
-    assert len(reference) == min(rows, len(training.training_rows))
+    assert len(reference) == min(rows, len(training.holdout_rows))
     chances = [f"_probability_{name}" for name in case.problem.classes]
     assert list(reference.columns) == [*case.problem.inputs, "y", "_prediction", *chances]
     predicted = training.fitted.predict(reference)
