@@ -38,6 +38,10 @@ serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with S
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
+.PHONY: monitor
+monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
+	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)
+
 .PHONY: dashboard
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
 	@$(STATE) && exec $(RUN) -m stacks.dashboard
@@ -114,6 +118,10 @@ bench-rows: .venv/.dev ## what a row costs from the bytes of a request to its an
 bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows: rows/s and peak memory (an hour)
 	@$(RUN) benchmarks/scoring.py
 	@$(RUN) benchmarks/training_scale.py
+
+.PHONY: bench-detection
+bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (half an hour)
+	@$(RUN) benchmarks/detection.py
 
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds

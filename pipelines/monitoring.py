@@ -94,7 +94,9 @@ def run(
         write_summary(outcome, summary)
     print_summary(outcome)
     if verdict.counted.damaged:
-        raise Incomplete(f"{verdict.counted.damaged:,} requests in the log are not whole and were left out.")
+        raise Incomplete(
+            f"Requests in the log that are not whole were left out: {verdict.counted.damaged:,}."
+        )
 
 
 def print_summary(summary: MonitoringSummary) -> None:

@@ -25,20 +25,19 @@ def verdict_page(verdict: Verdict, problem: Problem, history_plot: bytes, confid
 
 def notes(counted: Counted) -> list[str]:
     """What is odd about the log, a sentence each."""
-    said = [
-        (counted.damaged, "{:,} requests in the log are not whole and were left out."),
-        (counted.future, "{:,} rows are dated in the future and were left out: a machine's clock is wrong."),
-        (counted.future_outcomes, "{:,} outcomes are dated in the future: a machine's clock is wrong."),
-        (counted.early, "{:,} outcomes are dated before the answers that they are of: check the clocks."),
-        (counted.unanswered, "{:,} rows have no whole answer and were left out."),
-        (counted.unknown, "{:,} outcomes are of requests or keys that the log does not have."),
-        (counted.replaced, "{:,} outcomes were replaced by later ones of the same rows or keys."),
-    ]
-    answered = [
-        f"{rows:,} rows were answered by version {version} and are not judged: its reference is another."
+    said = {
+        "Requests that are not whole, left out": counted.damaged,
+        "Rows dated in the future, left out; a machine's clock is wrong": counted.future,
+        "Outcomes dated in the future; a machine's clock is wrong": counted.future_outcomes,
+        "Outcomes dated before the answers that they are of; check the clocks": counted.early,
+        "Rows without a whole answer, left out": counted.unanswered,
+        "Outcomes of requests or keys that the log does not have": counted.unknown,
+        "Outcomes replaced by later ones of the same rows or keys": counted.replaced,
+    } | {
+        f"Rows answered by version {version}, not judged, as its reference is another": rows
         for version, rows in counted.others.items()
-    ]
-    return [*(text.format(count) for count, text in said if count), *answered]
+    }
+    return [f"{text}: {count:,}." for text, count in said.items() if count]
 
 
 def _facts(counted: Counted) -> list[tuple[str, int]]:

@@ -120,6 +120,16 @@ def test_counters_add_up_to_the_log(
     assert set(service.counted("millrace_log_lost_total").values()) == {0.0}
 
 
+def test_the_latest_verdict_is_shown_beside_the_counters(service: Service, bentoml_home: Path) -> None:
+    assert service.counted("millrace_window_rows") == {}
+    path = bentoml_home / "monitoring" / f"{NAME}.prom"
+    path.parent.mkdir()
+    path.write_bytes(b'# TYPE millrace_window_rows gauge\nmillrace_window_rows{version="1"} 12.0\n')
+    assert service.counted("millrace_window_rows") == {'{version="1"}': 12.0}
+    path.unlink()
+    assert service.counted("millrace_window_rows") == {}
+
+
 def test_a_key_stays_with_its_variant(answered: Counter[str], log: str, houses: Problem) -> None:
     assert min(answered.values()) > 0
     table = logged(log, houses, 2 * REQUESTS * ROWS)

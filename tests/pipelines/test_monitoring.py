@@ -74,13 +74,13 @@ def test_what_the_champion_answers_is_judged_shown_and_published(
     assert verdict["performance"]["metrics"]["accuracy"]["value"] > 0.8
     assert verdict["performance"]["holdout"]["accuracy"]["value"] > 0.8
     assert verdict["counted"]["unknown"] == 1
-    assert said["notes"] == ["1 outcomes are of requests or keys that the log does not have."]
+    assert said["notes"] == ["Outcomes of requests or keys that the log does not have: 1."]
     shown = capsys.readouterr().out
     for expected in (
         "no drift. No column differs",
         "measured accuracy",
         "estimated log_loss",
-        "1 outcomes are of",
+        "the log does not have: 1.",
     ):
         assert expected in shown
 
@@ -110,7 +110,7 @@ def test_what_the_champion_answers_is_judged_shown_and_published(
     assert drifted["verdict"]["drift"]["status"] == "drift"
     assert "prediction" in drifted["verdict"]["drift"]["why"]
     assert drifted["verdict"]["counted"]["damaged"] == 1
-    assert "1 requests in the log are not whole and were left out." in capsys.readouterr().err
+    assert "Requests in the log that are not whole were left out: 1." in capsys.readouterr().err
     assert 'millrace_drift_status{status="drift",version="1"} 1.0' in Path(said["gauges"]).read_text()
     kept = [json.loads(line) for line in Path(said["history"]).read_text().splitlines()]
     assert [(each["run"], each["drift"]) for each in kept] == [
