@@ -9,7 +9,7 @@ from scipy import stats
 
 from millrace.contract import Task
 from millrace.metrics import Outcome, losses
-from millrace.monitoring import Baseline
+from millrace.monitoring import Baseline, performance
 from millrace.monitoring.calibration import calibrate
 from millrace.monitoring.judging import judge, judge_calibrated
 from millrace.monitoring.performance import chance, decay, estimate, perform
@@ -150,6 +150,17 @@ def test_the_estimate_follows_what_is_predicted() -> None:
     found = estimate(reference, window.predicted, QUICK)
     assert found.low < true < found.high
     assert found.low > float(np.sqrt(losses(reference).mean()))
+
+
+def test_intervals_of_many_rows_are_as_narrow_as_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline, many = make_baseline(), outcome(4_000, 7)
+    exact = perform(baseline, {}, many, many.predicted, QUICK).metrics
+    monkeypatch.setattr(performance, "RESAMPLED", 1_000)
+    scaled = perform(baseline, {}, many, many.predicted, QUICK).metrics
+    for name, interval in exact.items():
+        assert scaled[name].value == interval.value
+        width = scaled[name].high - scaled[name].low
+        assert width == pytest.approx(interval.high - interval.low, rel=0.4)
 
 
 def test_few_outcomes_are_no_verdict_but_are_shown() -> None:
