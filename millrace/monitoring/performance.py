@@ -18,7 +18,7 @@ from millrace.metrics import (
     losses,
 )
 from millrace.monitoring.baseline import Baseline
-from millrace.monitoring.calibration import allowed, pairs
+from millrace.monitoring.calibration import Counts, allowed, pairs
 from millrace.monitoring.judging import too_few
 from millrace.monitoring.settings import MonitoringSettings
 from millrace.monitoring.verdict import Performance
@@ -75,17 +75,35 @@ def perform(
 
 def decay(chance: Floats, baseline: Baseline, labelled: Outcome, rate: float) -> tuple[bool, float]:
     """Whether the mean loss has risen beyond `chance`, and how often it rises as much without decay."""
-    risen = float(losses(labelled).mean() - losses(baseline.outcome).mean())
+    before, now = losses(baseline.outcome), losses(labelled)
+    once = [np.ones((1, len(loss))) for loss in (now, before)]
+    risen = float(_risen(once[0], now, once[1], before)[0])
     larger = len(chance) - int(np.searchsorted(chance, risen, side="left"))
     return bool(risen > chance[-allowed(len(chance), rate)]), (1 + larger) / (1 + len(chance))
 
 
 def chance(baseline: Baseline, rows: int, settings: MonitoringSettings) -> Floats:
-    """By how much mean losses of samples of so many rows are above the reference's without decay, rising."""
+    """By how many standard errors samples' mean losses are above the reference's without decay, rising."""
     loss = losses(baseline.outcome)
     drawn = pairs(len(loss), rows, settings.bootstrap, settings.seed)
-    risen = [window @ loss / rows - other @ loss / len(loss) for window, other in drawn]
-    return np.sort(np.concatenate(risen))
+    return np.sort(np.concatenate([_risen(window, loss, other, loss) for window, other in drawn]))
+
+
+def _risen(window: Counts | Floats, now: Floats, reference: Counts | Floats, before: Floats) -> Floats:
+    """The difference of mean losses in its standard errors, for weights [draws, rows] of either side.
+
+    Losses are skewed, and a sample with a low mean has little spread, too: the plain difference would
+    alarm too often (the bootstrap-t: Efron and Tibshirani, 1993, section 12.5).
+    """
+    difference, variance = np.zeros(len(window)), np.zeros(len(window))
+    for weights, loss, sign in ((window, now, 1), (reference, before, -1)):
+        rows = weights.sum(axis=1, dtype=np.float64)
+        mean = weights @ loss / rows
+        difference += sign * mean
+        variance += np.maximum(weights @ loss**2 / rows - mean**2, 0) / rows
+    # Losses that are all the same have no error.
+    risen: Floats = difference / np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    return risen
 
 
 def _measured(labelled: Outcome, settings: MonitoringSettings) -> dict[str, Interval]:
