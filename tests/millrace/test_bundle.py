@@ -157,7 +157,7 @@ def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
         verify(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "\xff", '{"format": 3}', '{"format": "1"}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "\xff", '{"format": 4}', '{"format": "1"}'])
 def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, content: str) -> None:
     shutil.copytree(original, tmp_path / "bundle")
     (tmp_path / "bundle" / MANIFEST).write_text(content, encoding="latin-1")
@@ -168,9 +168,9 @@ def test_a_manifest_that_is_none_is_refused(original: Path, tmp_path: Path, cont
 def test_a_bundle_of_another_format_is_refused(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original, tmp_path / "bundle")
     manifest = json.loads((original / MANIFEST).read_bytes())
-    for other in (manifest | {"format": 1}, {"format": 4, "parts": []}):
+    for other in (manifest | {"format": 1}, {"format": 5, "parts": []}):
         write_json(tmp_path / "bundle" / MANIFEST, other)
-        with pytest.raises(UserError, match=f"bundle format {other['format']} is not 3"):
+        with pytest.raises(UserError, match=f"bundle format {other['format']} is not 4"):
             verify(tmp_path / "bundle")
 
 
