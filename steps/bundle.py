@@ -18,7 +18,7 @@ from millrace.leaderboard import Leaderboard
 from millrace.packing import Training, pack
 from millrace.settings import TrainingSettings
 from millrace.splitting import SplitRecord
-from steps.materializers import BundleMaterializer, Plots
+from steps.materializers import BundleMaterializer, Plots, scratch
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -52,8 +52,8 @@ def bundle(
         data_digest=digest,
         confidence=settings.confidence,
     )
-    # ZenML stores the folder after this function has returned, so the system cleans it up, not we.
-    folder = Path(tempfile.mkdtemp(prefix="bundle-"))
+    # ZenML stores the folder after this function has returned.
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
     read = get_step_context().inputs["bronze"][0].run_metadata
     data = {"origin": read["origin"], "digest": digest, "rows": len(bronze)}
     provenance = _provenance(settings, data | ({"dvc": read["dvc"]} if "dvc" in read else {}))
