@@ -1,6 +1,7 @@
 # ruff: noqa: E402, F401
 """What the process that commands are forked from imports: libraries, and nothing done with them."""
 
+import gc
 import os
 
 from stacks import environment
@@ -13,13 +14,17 @@ from stacks import quickstart
 
 quickstart.import_mlflow()
 
-import bentoml
+import bentoml.models
+import great_expectations
 import lightgbm
 import matplotlib.figure
+import mlflow.pyfunc
+import mlflow.store.tracking.sqlalchemy_store
 import shap
 import sklearn.ensemble
 import sqlalchemy.orm
 import zenml.client
+import zenml.deployers
 import zenml.pipelines
 import zenml.zen_stores.sql_zen_store
 
@@ -28,3 +33,5 @@ import millrace.selection
 
 # Done by the first query of every process.
 sqlalchemy.orm.configure_mappers()
+# A million objects that stay: no fork is to look for garbage among them, which would also copy their pages.
+gc.freeze()

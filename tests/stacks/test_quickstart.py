@@ -78,6 +78,14 @@ def test_zenml_still_makes_schemas_of_parameters_and_turns_off_autologging() -> 
     assert "disable_autologging()" in inspect.getsource(mlflow.MLFlowExperimentTracker.cleanup_step_run)
 
 
+def test_mlflow_still_compares_requirements_with_what_is_installed() -> None:
+    from mlflow.utils import environment
+
+    assert "warn_dependency_requirement_mismatches(" in inspect.getsource(
+        environment._process_pip_requirements
+    )
+
+
 def test_zenml_still_lists_packages_twice_a_run_and_reads_source_at_every_step() -> None:
     from zenml.config import compiler
     from zenml.environment import get_run_environment_dict
