@@ -2,6 +2,7 @@
 """What the process that commands are forked from imports: libraries, and nothing done with them."""
 
 import gc
+import logging
 import os
 
 from stacks import environment
@@ -13,6 +14,8 @@ os.environ.update({name: v for name, v in environment.variables().items() if nam
 from stacks import quickstart
 
 quickstart.import_mlflow()
+# As stacks/start.py has it: what it imports is told there, too.
+logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
 import bentoml.models
 import great_expectations
