@@ -139,13 +139,13 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(
 
 
 def test_two_workers_learn_as_much_as_one_machine(running: Cluster, tmp_path: Path) -> None:
-    from millrace.clusters import connected
     from millrace.large import on_dask
 
     stored, _ = kept(tmp_path, "regression")
     here = train(stored, SETTINGS, folds=2, seed=0, threads=1)
-    with connected(running.address) as client:
-        model = on_dask.grow(client, Bins.of(stored.training), SETTINGS, seed=0)
+    bins = Bins.of(stored.training)
+    with on_dask.growing(running.address, bins) as grow:
+        model = grow(bins.used, SETTINGS, 0)
     there = training.score(replace(here.fitted, model=model), stored.holdout)
     assert there["rmse"] == pytest.approx(here.holdout["rmse"], rel=0.1)
 

@@ -57,7 +57,7 @@ def test_rows_are_those_of_training_in_memory(task: Task, tmp_path: Path) -> Non
     stored, problem = kept(tmp_path, task)
     table = silver(tmp_path, problem)
     held = stored.split.held_out(table, problem)
-    assert stored.quarantined == 4
+    assert stored.counts.quarantined == 4
     for side, mine in ((stored.training, ~held), (stored.holdout, held)):
         expected = TrainingRows.of(table[mine].reset_index(drop=True), problem)
         assert side.rows == mine.sum()
@@ -82,8 +82,8 @@ def test_trees_are_those_of_training_in_memory(task: Task, tmp_path: Path) -> No
         model.predict(expected.state.expand(inputs)),
     )
     metric = PRIMARY[task]
-    assert [set(fold) >= {metric} for fold in found.folds] == [True, True]
-    assert found.holdout[metric] == pytest.approx(np.mean([fold[metric] for fold in found.folds]), rel=0.3)
+    assert [set(fold) >= {metric} for fold in found.validated.folds] == [True, True]
+    assert found.holdout[metric] == pytest.approx(found.validated.metric, rel=0.3)
     low, high = found.fitted.bounds(np.array([0.5]), 0.8)[0] if task == "regression" else (0, 1)
     assert -3 < low < high < 4
 
