@@ -6,18 +6,26 @@ made it.
 """
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 from zenml.enums import ArtifactType, VisualizationType
+from zenml.io import fileio
 from zenml.materializers.base_materializer import BaseMaterializer
 from zenml.utils import io_utils
 
 from millrace.bundle import CARD, Bundle, FittedModel, load_bundle, verify
+from millrace.contract import parse_problem
 from millrace.digests import table_digest
+from millrace.large import StoredRows
+from steps.caching import code_digest
 
-TABLE = "table.parquet"
+TABLE, ROWS = "table.parquet", "rows.json"
+# Bytes that are copied at once.
+COPIED = 16 * 2**20
 # Rows of a table that the dashboard shows.
 SHOWN_ROWS = 100
 
@@ -90,6 +98,70 @@ class PlotsMaterializer(BaseMaterializer):
         for name, png in sorted(data.items()):
             digest.update(f"{name}\0{len(png)}\0".encode() + png)
         return digest.hexdigest()
+
+
+class StoredRowsMaterializer(BaseMaterializer):
+    """Encoded rows as the files they are in, once for all runs that read the same.
+
+    They are as large as the table, so they are kept by what they hold beside the artifacts, and an artifact
+    says where. Saving takes the files: whoever made them is done with them.
+    """
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (StoredRows,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def save(self, data: StoredRows) -> None:
+        name = hashlib.sha256(f"{data.digest} {code_digest()}".encode()).hexdigest()
+        root = f"{self.artifact_store.path}/rows"
+        kept = f"{root}/{name}"
+        files = [path.name for path in sorted(data.folder.iterdir())]
+        (data.folder / ROWS).write_text(json.dumps(files))
+        self.artifact_store.makedirs(root)
+        if not self.artifact_store.exists(f"{kept}/{ROWS}") and not _moved(data.folder, kept):
+            self.artifact_store.makedirs(kept)
+            # The list is written last: without it, the others may be a part of what they should be.
+            for file in (*files, ROWS):
+                self._copy(str(data.folder / file), f"{kept}/{file}")
+        about = {
+            "kept": kept,
+            "problem": data.problem.model_dump(mode="json"),
+            "rows": data.rows,
+            "digest": data.digest,
+        }
+        with self.artifact_store.open(f"{self.uri}/{ROWS}", "w") as written:
+            written.write(json.dumps(about))
+        shutil.rmtree(data.folder.parent)
+
+    def load(self, data_type: type[Any]) -> StoredRows:  # noqa: ARG002
+        with self.artifact_store.open(f"{self.uri}/{ROWS}", "r") as file:
+            about = json.loads(file.read())
+        kept, folder = about["kept"], Path(about["kept"])
+        if not folder.is_dir():
+            with self.get_temporary_directory(delete_at_exit=False) as copied:
+                folder = Path(copied)
+            self._copy(f"{kept}/{ROWS}", str(folder / ROWS))
+            for name in json.loads((folder / ROWS).read_text()):
+                self._copy(f"{kept}/{name}", str(folder / name))
+        return StoredRows(folder, parse_problem(about["problem"]), about["rows"], about["digest"])
+
+    def _copy(self, source: str, target: str) -> None:
+        with fileio.open(source, "rb") as read, fileio.open(target, "wb") as written:
+            shutil.copyfileobj(read, written, COPIED)
+
+    def compute_content_hash(self, data: StoredRows) -> str:
+        return data.digest
+
+    def extract_metadata(self, data: StoredRows) -> dict[str, Any]:
+        return {"rows": data.rows, "digest": data.digest}
+
+
+def _moved(folder: Path, to: str) -> bool:
+    """Move a folder whole, where that is possible: on one file system, if nobody was quicker."""
+    try:
+        folder.rename(to)
+    except OSError:
+        return False
+    return True
 
 
 class FittedModelMaterializer(BaseMaterializer):

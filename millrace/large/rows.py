@@ -22,7 +22,8 @@ from millrace.features import encode_inputs, encode_target, encoded
 from millrace.large.drawing import Draw
 from millrace.metrics import Floats
 from millrace.sources.streams import Part
-from millrace.splitting import ALL, SplitRecord, parts
+from millrace.splitting import ALL, SplitRecord, check_by_rows, parts
+from millrace.strict import Strict
 from millrace.transforms import Matrix
 
 # Rows read and cleaned at once.
@@ -74,6 +75,26 @@ class StoredRows:
             yield start, self.inputs(start, start + BATCH)
 
 
+class Account(Strict):
+    """Where a table's rows went, the digest of all of them, and how many stood for each side's."""
+
+    rows: RowCounts
+    digest: str
+    drawn_training: int
+    drawn_holdout: int
+
+    @property
+    def sentence(self) -> str:
+        """What was done with all rows and what with some, in words."""
+        return (
+            "The table stayed on disk. All of its rows were checked against the contract, and all training "
+            "rows were cross-validated and learnt from. What is said of columns and contributions is of "
+            f"{self.drawn_training:,} training rows, and metrics on the holdout are of "
+            f"{self.drawn_holdout:,} of its rows, drawn by their hashes. Repeated rows and keys were "
+            "not looked for."
+        )
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Typed rows drawn from all: as they came, those that broke the contract, and each side of the split.
@@ -97,6 +118,16 @@ class Stored:
     counts: RowCounts
     digest: str
     drawn: Drawn
+
+    @property
+    def account(self) -> Account:
+        """What is to be said of it."""
+        return Account(
+            rows=self.counts,
+            digest=self.digest,
+            drawn_training=len(self.drawn.training),
+            drawn_holdout=len(self.drawn.holdout),
+        )
 
 
 def store(
@@ -128,22 +159,9 @@ def store(
     return read.stored(bad_rows_limit)
 
 
-def check_split(problem: Problem) -> None:
-    """See that rows can be held out one by one.
-
-    Raises:
-        UserError: the contract splits by time, which takes all moments at once.
-    """
-    if problem.split.by == "time":
-        raise UserError(
-            "A table is split by time in memory alone; split it by rows or by group, or raise the size from "
-            "which on rows stay on disk: --set large.mib=MIB."
-        )
-
-
 def _rule(problem: Problem) -> SplitRecord:
     """The contract's rule, whose thresholds no row has a say in."""
-    check_split(problem)
+    check_by_rows(problem)
     split = problem.split
     # As `SplitRecord` calls them.
     classes = ("False", "True") if problem.target.type == "boolean" else problem.classes

@@ -17,7 +17,7 @@ from millrace.features import FeatureState, fit_features
 from millrace.intervals import fit_intervals
 from millrace.large.rows import BATCH, Stored, StoredRows
 from millrace.metrics import PRIMARY, Floats, Outcome, compute_metrics
-from millrace.models import TrainingRows
+from millrace.models import CandidateSettings, TrainingRows
 from millrace.models.boosting import LightGBMModel, LightGBMSettings, parameters
 from millrace.scoring import Scorer
 from millrace.selection import (
@@ -169,8 +169,9 @@ class StoredFold:
         """The positions of the rows that it is scored on: some of the parts."""
         return self.bins.used[self._inside]
 
-    def outcome(self, settings: LightGBMSettings, *, seed: int) -> Outcome:
+    def outcome(self, settings: CandidateSettings, *, seed: int) -> Outcome:
         """Grow trees on all other rows, and predict those that it is scored on."""
+        assert isinstance(settings, LightGBMSettings), "rows on disk are for LightGBM alone"
         rows, scored = self.bins.rows, self.scored
         model = self.grow(self.bins.used[~self._inside], settings, seed)
         predicted = _predict(FittedModel(rows.problem, self.bins.state, model), rows, scored)
@@ -200,7 +201,7 @@ def make_folds(bins: Bins, grow: Grow, folds: int) -> list[StoredFold]:
 
 
 def cross_validate(
-    name: str, settings: LightGBMSettings, folds: list[StoredFold], *, seed: int
+    name: str, settings: CandidateSettings, folds: list[StoredFold], *, seed: int
 ) -> tuple[CandidateResult, pd.DataFrame]:
     """Fit and score a candidate on every fold, one after the other: each fit takes all processors.
 
