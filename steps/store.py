@@ -73,7 +73,7 @@ def store(
         )
         # So that they are kept with the rows.
         Bins.of(stored.training)
-    account = stored.account
+    account = stored.account(engine.name)
     metadata: dict[str, Any] = {
         "origin": source.origin,
         "files": len(parts),

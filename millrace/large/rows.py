@@ -17,6 +17,7 @@ from millrace.casting import cast, joined
 from millrace.cleaning import REASON, RowCounts, row_faults
 from millrace.contract import Problem
 from millrace.digests import TableDigest, mix, row_digests
+from millrace.engine import EngineName
 from millrace.errors import UserError
 from millrace.features import encode_inputs, encode_target, encoded
 from millrace.large.drawing import Draw
@@ -76,19 +77,21 @@ class StoredRows:
 
 
 class Account(Strict):
-    """Where a table's rows went, the digest of all of them, and how many stood for each side's."""
+    """Where a table's rows went, their digest, who learnt from them, and how many stood for each side's."""
 
     rows: RowCounts
     digest: str
+    engine: EngineName
     drawn_training: int
     drawn_holdout: int
 
     @property
     def sentence(self) -> str:
         """What was done with all rows and what with some, in words."""
+        by = " by the workers of a Dask cluster" if self.engine == "dask" else ""
         return (
             "The table stayed on disk. All of its rows were checked against the contract, and all training "
-            "rows were cross-validated and learnt from. What is said of columns and contributions is of "
+            f"rows were cross-validated and learnt from{by}. What is said of columns and contributions is of "
             f"{self.drawn_training:,} training rows, and metrics on the holdout are of "
             f"{self.drawn_holdout:,} of its rows, drawn by their hashes. Repeated rows and keys were "
             "not looked for."
@@ -119,12 +122,12 @@ class Stored:
     digest: str
     drawn: Drawn
 
-    @property
-    def account(self) -> Account:
-        """What is to be said of it."""
+    def account(self, engine: EngineName) -> Account:
+        """What is to be said of it once an engine has learnt from the rows."""
         return Account(
             rows=self.counts,
             digest=self.digest,
+            engine=engine,
             drawn_training=len(self.drawn.training),
             drawn_holdout=len(self.drawn.holdout),
         )
