@@ -266,7 +266,9 @@ def _predict(fitted: FittedModel, rows: StoredRows, positions: NDArray[np.int32]
     classes = len(rows.problem.classes)
     predicted = np.empty((len(positions), classes) if classes else len(positions))
     scorer = Scorer(fitted)
-    scorer.compile(rows.inputs(0, PROOF))
+    # Which takes as long as LightGBM does for a batch.
+    if len(positions) > BATCH:
+        scorer.compile(rows.inputs(0, PROOF))
     starts = range(0, rows.rows, BATCH)
     edges = np.searchsorted(positions, [*starts, rows.rows]).tolist()
 
