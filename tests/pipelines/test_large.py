@@ -137,6 +137,8 @@ def test_rows_are_the_same_where_a_store_can_only_copy(
     stored = Client().get_pipeline_run(here["run_id"]).steps["store"].outputs["rows"][0].load()
     assert stored.folder.parent == Path(Client().active_stack.artifact_store.path) / "rows"
     copied = shutil.copytree(stored.folder, tmp_path / "scratch" / "training")
+    # As `store` leaves them: what lists them is added when they are kept.
+    (copied / materializers.ROWS).unlink()
     monkeypatch.setattr(materializers, "_moved", lambda *_: False)
     uri = stored.folder.parents[1] / "copied"
     uri.mkdir()
