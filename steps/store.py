@@ -1,11 +1,11 @@
 """A source that is too long for memory: its rows on disk, and some of them as tables."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import pandas as pd
 from filelock import FileLock, Timeout
@@ -106,10 +106,12 @@ def _scratch() -> Iterator[Path]:
                 path.unlink(missing_ok=True)
         except Timeout:
             continue
-    folder = Path(tempfile.mkdtemp(dir=base))
-    lock = FileLock(f"{folder}.lock")
+    folder = base / uuid4().hex
+    lock = FileLock(folder.with_suffix(".lock"))
+    # First, as a folder beside a lock that nobody holds is taken away.
     lock.acquire()
     LOCKS.append(lock)
+    folder.mkdir()
     try:
         yield folder
     except BaseException:
