@@ -19,7 +19,7 @@ from millrace.leaderboard import Leaderboard
 from millrace.packing import Training, pack
 from millrace.settings import TrainingSettings
 from millrace.splitting import SplitRecord
-from steps.materializers import BundleMaterializer, Plots
+from steps.materializers import BundleMaterializer, Plots, scratch
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -55,8 +55,8 @@ def bundle(
         confidence=settings.confidence,
         account=account,
     )
-    # ZenML stores the folder after this function has returned, so the system cleans it up, not we.
-    folder = Path(tempfile.mkdtemp(prefix="bundle-"))
+    # ZenML stores the folder after this function has returned.
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
     read = get_step_context().inputs["bronze"][0].run_metadata
     data = {"origin": read["origin"], "digest": digest, "rows": account.rows.read if account else len(bronze)}
     provenance = _provenance(settings, data | ({"dvc": read["dvc"]} if "dvc" in read else {}))

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import run
-from millrace.large import StoredRows
 from millrace.sample import housing_sample
 from tests.conftest import Home, opened_copy
 from tests.millrace.test_cluster import scheduler, worker
@@ -125,34 +122,6 @@ def test_killed_it_goes_on_from_its_finished_steps(home: Home, table: Path) -> N
     assert "none -> version 1" in out
     assert [path for path in (home.path / "rows").iterdir() if path.is_dir()] == []
     assert len(list((home.path / "store" / "rows").iterdir())) == 1
-
-
-def test_rows_are_the_same_where_a_store_can_only_copy(
-    here: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from zenml.client import Client
-
-    from steps import materializers
-
-    stored = Client().get_pipeline_run(here["run_id"]).steps["store"].outputs["rows"][0].load()
-    assert stored.folder.parent == Path(Client().active_stack.artifact_store.path) / "rows"
-    copied = shutil.copytree(stored.folder, tmp_path / "scratch" / "training")
-    # As `store` leaves them: what lists them is added when they are kept.
-    (copied / materializers.ROWS).unlink()
-    monkeypatch.setattr(materializers, "_moved", lambda *_: False)
-    uri = stored.folder.parents[1] / "copied"
-    uri.mkdir()
-    made = materializers.StoredRowsMaterializer(str(uri))
-    made.save(replace(stored, folder=copied, digest="another"))
-    assert not copied.parent.exists()
-    # As if it were an object store, which no process can read from in place.
-    monkeypatch.setattr(Path, "is_dir", lambda _: False)
-    loaded = made.load(StoredRows)
-    assert loaded.folder.parent != stored.folder.parent
-    assert (loaded.rows, loaded.digest) == (stored.rows, "another")
-    for path in stored.folder.iterdir():
-        assert (loaded.folder / path.name).read_bytes() == path.read_bytes()
-    shutil.rmtree(loaded.folder)
 
 
 REFUSED = [

@@ -73,6 +73,14 @@ def test_zenml_still_makes_schemas_of_parameters_and_turns_off_autologging() -> 
     assert "disable_autologging()" in inspect.getsource(mlflow.MLFlowExperimentTracker.cleanup_step_run)
 
 
+def test_zenml_still_makes_a_folder_for_each_output_and_looks_for_secrets_before_a_run() -> None:
+    from zenml.orchestrators import output_utils
+    from zenml.stack import Stack
+
+    assert "makedirs(artifact_uri)" in inspect.getsource(output_utils.prepare_output_artifact_uris)
+    assert "ENV_ZENML_SECRET_VALIDATION_LEVEL" in inspect.getsource(Stack._validate_secrets)
+
+
 def test_a_secret_is_asked_for_once_until_it_may_have_changed(home: Home) -> None:
     outcome = home.ask(SECRETS)
     assert outcome == ["one", "one", "two"]
