@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,12 @@ from millrace.errors import UserError
 from millrace.features import encode_inputs, encode_target, encoded
 from millrace.large.drawing import Draw
 from millrace.metrics import Floats
-from millrace.sources.streams import Part
 from millrace.splitting import ALL, SplitRecord, check_by_rows, parts
 from millrace.strict import Strict
 from millrace.transforms import Matrix
+
+if TYPE_CHECKING:
+    from millrace.sources.streams import Part
 
 # Rows read and cleaned at once.
 BATCH = 100_000
@@ -134,7 +136,7 @@ class Stored:
 
 
 def store(
-    sources: Sequence[Part],
+    sources: "Sequence[Part]",
     problem: Problem,
     folder: Path,
     bad_rows_limit: float,
