@@ -41,7 +41,8 @@ def large_training(
     _, _, _ = check_bronze(
         bronze, problem, min_rows=2 * settings.folds, bad_rows_limit=settings.bad_rows_limit
     )
-    check_silver(training_rows, problem, after="check_bronze")
+    # Rows that share a key are not set aside here, so that some of those drawn may is no reason to stop.
+    check_silver(training_rows, problem.model_copy(update={"key": None}), after="check_bronze")
     gold, state = featurize_drawn(rows, training_rows, problem, after="check_silver")
     check_gold(gold, state, problem)
 
