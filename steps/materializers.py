@@ -19,11 +19,15 @@ import pandas as pd
 from zenml.enums import ArtifactType, VisualizationType
 from zenml.materializers.base_materializer import BaseMaterializer
 
-from millrace.bundle import CARD, Bundle, FittedModel, copy_bundle, load_bundle
+from millrace.bundle import CARD, Bundle, FittedModel, copy_bundle, load_bundle, read_json, write_json
+from millrace.contract import parse_problem
 from millrace.digests import table_digest
+from millrace.large import StoredRows
+from steps.caching import code_digest
 
 TABLE = "table.parquet"
 FIRST_ROWS = "first_rows.csv"
+ROWS, WHOLE = "rows.json", "whole"
 # Rows of a table that the dashboard shows.
 SHOWN_ROWS = 100
 # Files that are on their way to or from an object store at the same time.
@@ -163,6 +167,65 @@ class PlotsMaterializer(FilesMaterializer):
         for name, png in sorted(data.items()):
             digest.update(f"{name}\0{len(png)}\0".encode() + png)
         return digest.hexdigest()
+
+
+class KeptRows(FilesMaterializer):
+    """Encoded rows beside the artifacts, by what they hold; to write them takes the files away."""
+
+    SKIP_REGISTRATION: ClassVar[bool] = True
+
+    def write(self, data: StoredRows, folder: Path) -> None:
+        for path in data.folder.iterdir():
+            shutil.move(path, folder / path.name)
+
+    def read(self, folder: Path) -> Path:
+        return folder
+
+
+class StoredRowsMaterializer(FilesMaterializer):
+    """Encoded rows, which are as large as the table: kept once for all runs that read the same.
+
+    The artifact says where. Whoever has made the rows has their files no more.
+    """
+
+    ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (StoredRows,)
+    ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
+
+    def save(self, data: StoredRows) -> None:
+        kept = KeptRows(self._place(data), self.artifact_store)
+        # Written last: without it, the others may be a part of what they should be.
+        whole = f"{kept.uri}/{WHOLE}"
+        if not self.artifact_store.exists(whole):
+            kept.save(data)
+            with self.artifact_store.open(whole, "w") as file:
+                file.write(data.digest)
+        shutil.rmtree(data.folder.parent)
+        super().save(data)
+
+    def write(self, data: StoredRows, folder: Path) -> None:
+        about = {
+            "kept": self._place(data),
+            "problem": data.problem.model_dump(mode="json"),
+            "rows": data.rows,
+            "digest": data.digest,
+        }
+        write_json(folder / ROWS, about)
+
+    def read(self, folder: Path) -> StoredRows:
+        about = read_json(folder / ROWS)
+        kept = KeptRows(about["kept"], self.artifact_store).load(Path)
+        return StoredRows(kept, parse_problem(about["problem"]), about["rows"], about["digest"])
+
+    def _place(self, data: StoredRows) -> str:
+        # Other code may bin the same rows otherwise.
+        name = hashlib.sha256(f"{data.digest} {code_digest()}".encode()).hexdigest()
+        return f"{self.artifact_store.path}/rows/{name}"
+
+    def compute_content_hash(self, data: StoredRows) -> str:
+        return data.digest
+
+    def extract_metadata(self, data: StoredRows) -> dict[str, Any]:
+        return {"rows": data.rows, "digest": data.digest}
 
 
 class FittedModelMaterializer(FilesMaterializer):

@@ -11,7 +11,9 @@ from zenml.enums import StackComponentType
 from zenml.integrations.s3.artifact_stores import S3ArtifactStore
 from zenml.integrations.s3.flavors.s3_artifact_store_flavor import S3ArtifactStoreConfig
 
-from steps.materializers import FilesMaterializer, scratch
+from millrace.large import StoredRows
+from steps.materializers import FilesMaterializer, StoredRowsMaterializer, scratch
+from tests.millrace.cases import make_problem
 from tests.stacks.servers import BUCKET, Servers
 
 FILES = {"model.json": b"{}", "members/a/model.txt": b"tree\n" * 100_000, "members/b/model.txt": b""}
@@ -95,3 +97,31 @@ def test_a_transfer_that_broke_off_leaves_nothing_that_passes_for_the_artifact(
         with pytest.raises(ConnectionError):
             elsewhere.load(dict)
     assert elsewhere.load(dict) == FILES
+
+
+def test_encoded_rows_are_kept_once_for_all_that_hold_the_same(
+    store: BaseArtifactStore, servers: Servers, tmp_path: Path
+) -> None:
+    content = {"bins.bin": b"bins" * 10_000, "target.f64": bytes(80)}
+
+    def made(number: int) -> StoredRowsMaterializer:
+        folder = tmp_path / str(number) / "training"
+        folder.mkdir(parents=True)
+        for name, bytes_ in content.items():
+            (folder / name).write_bytes(bytes_)
+        materializer = StoredRowsMaterializer(f"{store.path}/{uuid4()}", store)
+        materializer.save(StoredRows(folder, make_problem("regression"), 10, "digest"))
+        assert not folder.parent.exists()
+        return materializer
+
+    def kept() -> dict[str, int]:
+        objects = servers.s3().list_objects_v2(Bucket=BUCKET, Prefix="artifacts/rows/")["Contents"]
+        return {found["Key"].rpartition("/")[2]: found["Size"] for found in objects}
+
+    first, second = made(1), made(2)
+    assert kept() == {"bins.bin": 40_000, "target.f64": 80, "whole": len("digest")}
+    scratch.cache_clear()
+    for materializer in (first, second):
+        rows = materializer.load(StoredRows)
+        assert (rows.problem, rows.rows, rows.digest) == (make_problem("regression"), 10, "digest")
+        assert {name: (rows.folder / name).read_bytes() for name in content} == content
