@@ -49,9 +49,9 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         raise UserError(f"Say what to run: --pipeline with one of {', '.join(PIPELINES)}; or --check.")
     if arguments.pipeline not in PIPELINES:
         raise unknown("pipeline", arguments.pipeline, PIPELINES)
-    for pipeline, names in OPTIONS.items():
-        if arguments.pipeline != pipeline:
-            _refuse(arguments, names, f"is for --pipeline {pipeline}")
+    for pipelines, names in OPTIONS.items():
+        if arguments.pipeline not in pipelines:
+            _refuse(arguments, names, f"is for --pipeline {' or '.join(pipelines)}")
     # Everything cheap that can be wrong is checked before anything slow is imported.
     if arguments.summary and not arguments.summary.absolute().parent.is_dir():
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
@@ -118,6 +118,7 @@ def _training(arguments: argparse.Namespace) -> Start:
     from millrace.contract import load_problem
     from millrace.sources import Source
 
+    _check_engine(arguments)
     if arguments.target:
         raise UserError(
             "--target is for --pipeline profiling; a problem's file says itself what is to be predicted."
@@ -134,7 +135,7 @@ def _training(arguments: argparse.Namespace) -> Start:
         quickstart.import_mlflow()
         from pipelines import training
 
-        training.run(problem, source=source, **common)
+        training.run(problem, source=source, engine=arguments.engine, scheduler=arguments.scheduler, **common)
 
     return start
 
@@ -206,10 +207,7 @@ def _inference(arguments: argparse.Namespace) -> Start:
         raise UserError("--pipeline inference needs a table and a place: pass --input URI --output URI.")
     if arguments.intervals is not None and not LOWEST <= arguments.intervals <= HIGHEST:
         raise UserError(f"--intervals {arguments.intervals:g}: a level is from {LOWEST} to {HIGHEST}.")
-    if arguments.scheduler and arguments.engine != "dask":
-        raise UserError("--scheduler is a Dask cluster's; pass --engine dask with it.")
-    if arguments.scheduler and not arguments.scheduler.startswith(("tcp://", "tls://")):
-        raise UserError(f"--scheduler {arguments.scheduler}: an address is like tcp://HOST:8786.")
+    _check_engine(arguments)
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
     source = Source.model_validate(arguments.input)
 
@@ -233,6 +231,13 @@ def _inference(arguments: argparse.Namespace) -> Start:
         )
 
     return start
+
+
+def _check_engine(arguments: argparse.Namespace) -> None:
+    if arguments.scheduler and arguments.engine != "dask":
+        raise UserError("--scheduler is a Dask cluster's; pass --engine dask with it.")
+    if arguments.scheduler and not arguments.scheduler.startswith(("tcp://", "tls://")):
+        raise UserError(f"--scheduler {arguments.scheduler}: an address is like tcp://HOST:8786.")
 
 
 def _monitoring(arguments: argparse.Namespace) -> Start:
@@ -271,12 +276,12 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "inference": _inference,
     "monitoring": _monitoring,
 }
-ENGINE = ("engine", "scheduler")
-# Those of one pipeline alone.
+# Those of some pipelines alone.
 OPTIONS = {
-    "inference": ("input", "output", "model", "explain", "intervals", "overwrite", *ENGINE),
-    "promotion": ("from", "to", "version", "roll_back", "dry_run"),
-    "monitoring": ("since",),
+    ("inference",): ("input", "output", "model", "explain", "intervals", "overwrite"),
+    ("inference", "training"): ("engine", "scheduler"),
+    ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
+    ("monitoring",): ("since",),
 }
 
 
@@ -313,8 +318,9 @@ def _parser() -> argparse.ArgumentParser:
         help="with an interval, or set of classes, that holds the truth so often (0.9)",
     )
     scoring.add_argument("--overwrite", action="store_true", help="replace an output that is there")
-    scoring.add_argument("--engine", choices=["local", "dask"], help="who scores (local)")
-    scoring.add_argument(
+    large = parser.add_argument_group("for inference, and training on tables beyond memory")
+    large.add_argument("--engine", choices=["local", "dask"], help="who computes (local)")
+    large.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="whose workers are Dask's; else some are started here"
     )
     watching = parser.add_argument_group("for monitoring")

@@ -11,6 +11,8 @@ trap 'rm -rf "$folder"' EXIT
 .venv/bin/bentoml export "$1" "$folder/packed.bento" >/dev/null
 mkdir "$folder/bento"
 tar -xf "$folder/packed.bento" -C "$folder/bento"
+# What its libraries are installed by.
+cp requirements/bootstrap.txt "$folder/bento/env/python"
 name=$(sed -n 's/^name: //p' "$folder/bento/bento.yaml")
 version=$(sed -n 's/^version: //p' "$folder/bento/bento.yaml")
 # BentoML lets only their owner read some of its files; the service is another user.

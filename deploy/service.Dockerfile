@@ -4,14 +4,17 @@ ARG DEBIAN=debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838
 # Debian's Python 3.11 and what it is linked with; LightGBM's OpenMP runtime is among that.
 ARG PYTHON=gcr.io/distroless/python3-debian12@sha256:7d1042ce588ab97019fe95c24ffca7bc5a82ccdac572511d5e09bda4435c89c5
 
-FROM ${DEBIAN} AS libraries
+FROM ${DEBIAN} AS build
 # Another package index than the usual one; no part of the image.
 ARG PIP_INDEX_URL
-RUN apt-get update -q && apt-get install -q -y --no-install-recommends binutils libgomp1 python3-pip
-COPY env/python/requirements.txt /
-RUN python3 -m venv --without-pip /opt/service \
-    && python3 -m pip --python /opt/service/bin/python install --quiet --no-cache-dir --no-compile \
-        --only-binary=:all: --require-hashes -r /requirements.txt
+RUN apt-get update -q && apt-get install -q -y --no-install-recommends binutils libgomp1 python3 python3-pip-whl
+COPY env/python/bootstrap.txt env/python/requirements.txt /
+# By uv, in a fifth of the time; with the system's certificates, as pip.
+RUN PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) python3 -m pip install --quiet --no-cache-dir \
+        --no-compile --root-user-action ignore --target /opt/build --require-hashes -r /bootstrap.txt \
+    && python3 -m venv --without-pip /opt/service \
+    && /opt/build/bin/uv pip install --quiet --python /opt/service/bin/python --no-cache --native-tls \
+        ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --only-binary :all: --require-hashes -r /requirements.txt
 # Out goes what no service comes to: the libraries' tests and sample data, sources and headers to compile
 # against them, Arrow's RPC, which nothing else is linked with, and symbols for debuggers. Those of *.libs stay:
 # `strip` breaks them. What is left must still load, all of it.
@@ -26,7 +29,6 @@ RUN cd /opt/service/lib/python3.11/site-packages \
 
 # Loads the Bento and its server once, so that what they import is compiled: every start would take three times
 # as long.
-FROM libraries AS loaded
 COPY . /bento
 ENV BENTOML_DO_NOT_TRACK=True PYTHONPYCACHEPREFIX=/opt/compiled
 RUN mkdir /state \
@@ -37,9 +39,9 @@ RUN mkdir /state \
     && /opt/service/bin/python /tmp/load.py
 
 FROM ${PYTHON}
-COPY --from=libraries /opt/service /opt/service
-COPY --from=loaded --chown=65532:65532 /state /state
-COPY --from=loaded /opt/compiled /opt/compiled
+COPY --from=build /opt/service /opt/service
+COPY --from=build --chown=65532:65532 /state /state
+COPY --from=build /opt/compiled /opt/compiled
 COPY . /bento
 # One thread a worker: asked for more, scikit-learn counts cores by a program that is not here, and complains.
 ENV BENTOML_DO_NOT_TRACK=True \

@@ -168,7 +168,8 @@ def _data(training: "Training") -> Section:
     problem, split = training.fitted.problem, training.split
     rows = pd.concat([training.training_rows, training.holdout_rows], ignore_index=True)
     facts = {
-        "Rows": f"{len(rows):,}: {split.training_rows:,} to learn from, {split.holdout_rows:,} held out",
+        "Rows": f"{split.training_rows + split.holdout_rows:,}: {split.training_rows:,} to learn from, "
+        f"{split.holdout_rows:,} held out",
         "Columns": f"{len(problem.columns)}: {len(problem.inputs)} inputs, the target"
         + (f", {unused} not used" if (unused := len(problem.features) - len(problem.inputs)) else ""),
         "Digest of the table": training.data_digest[:16],
@@ -204,7 +205,8 @@ def _data(training: "Training") -> Section:
         Table("Its columns", header, tuple(columns), frozenset({6})),
         Table("Columns made from these", ("Columns", "How", "From"), tuple(made)),
     )
-    return Section("Data", tables=tuple(table for table in tables if table.rows))
+    stayed = (training.account.sentence,) if training.account else ()
+    return Section("Data", stayed, tuple(table for table in tables if table.rows))
 
 
 def _how_good(training: "Training") -> Section:

@@ -36,11 +36,29 @@ Word = TypeVar("Word", np.uint64, np.uint32)
 
 def table_digest(table: pd.DataFrame) -> str:
     """sha256 of a table's names, types and row digests."""
-    kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
-    digest = hashlib.sha256("".join(kinds).encode())
-    for block in as_they_come(_digester(table), range(0, len(table), BLOCK)):
-        digest.update(block.data)
+    digest = TableDigest()
+    digest.add(table)
     return digest.hexdigest()
+
+
+class TableDigest:
+    """The digest of a table that comes some rows at a time: that of all of them in one."""
+
+    def __init__(self) -> None:
+        self._digest: hashlib._Hash | None = None
+
+    def add(self, table: pd.DataFrame) -> None:
+        """The next rows, with the names and types of those before them."""
+        if self._digest is None:
+            kinds = [f"{name}\0{_kind(table[name])}\0" for name in table.columns]
+            self._digest = hashlib.sha256("".join(kinds).encode())
+        for block in as_they_come(_digester(table), range(0, len(table), BLOCK)):
+            self._digest.update(block.data)
+
+    def hexdigest(self) -> str:
+        """The digest of what has been added."""
+        assert self._digest is not None, "a table has names"
+        return self._digest.hexdigest()
 
 
 def row_digests(table: pd.DataFrame) -> NDArray[np.uint64]:

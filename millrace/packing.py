@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
 from millrace.leaderboard import Leaderboard
 from millrace.splitting import SplitRecord
+
+if TYPE_CHECKING:
+    from millrace.large.rows import Account
 
 SELFTEST_ROWS = 20
 
@@ -33,6 +36,8 @@ class Training:
     explanation_plots: dict[str, bytes]
     data_digest: str
     confidence: float
+    account: "Account | None" = None
+    """Of a table that stayed on disk: its rows here are then some of all."""
 
 
 def pack(folder: Path, training: Training, provenance: dict[str, Any], reference_rows: int, seed: int) -> str:

@@ -12,8 +12,19 @@ from millrace.leaderboard import BASELINE
 from millrace.models import MODELS, CandidateSettings, keeps_monotonic
 from millrace.models.blend import NAME as BLEND
 from millrace.promotion import Limits
+from millrace.splitting import PARTS, check_by_rows
 from millrace.strict import Strict
 from millrace.tuning import Space, Tuning, TuningResult
+
+
+class Large(Strict):
+    """From which size on rows stay on disk, and how many of them stand for all where all are too many.
+
+    `mib` is that of the contract's columns at eight bytes a cell: of text files, what they take.
+    """
+
+    mib: float = Field(512, ge=0, allow_inf_nan=False)
+    draw: int = Field(100_000, ge=100, le=10_000_000)
 
 
 class TrainingSettings(Strict):
@@ -31,6 +42,7 @@ class TrainingSettings(Strict):
     reference_rows: int = Field(2000, ge=10, le=1_000_000, description="kept in the bundle for drift")
     tuning: Tuning = Tuning()
     promotion: Limits = Limits(worst_slice=1.1)
+    large: Large = Large()
 
     @field_validator("candidates")
     @classmethod
@@ -102,6 +114,37 @@ class TrainingSettings(Strict):
                 f"'{next(iter(problem.monotonic))}' is 'monotonic', which none of the candidates "
                 f"{', '.join(self.candidates)} can promise; add one of kind {kinds}."
             )
+
+    def on_disk(self, problem: Problem) -> "TrainingSettings":
+        """The same for a table whose rows stay on disk: with the candidates alone that learn from there.
+
+        Raises:
+            UserError: there are none, or something is asked for that takes all rows in memory.
+        """
+        check_by_rows(problem)
+        smaller = f"a table of {self.large.mib:g} MiB or more, whose rows stay on disk"
+        kept = {
+            name: candidate
+            for name, candidate in self.candidates_for(problem).items()
+            if candidate.kind == "lightgbm"
+        }
+        if not kept:
+            raise UserError(
+                f"None of the candidates {', '.join(self.candidates)} learns from {smaller}; add one of kind "
+                "lightgbm, or raise the size: --set large.mib=MIB."
+            )
+        if self.repeats > 1:
+            raise UserError(
+                f"'repeats' is {self.repeats}, but {smaller}, is parted in one way; set it to 1: "
+                "--set repeats=1."
+            )
+        if self.folds > PARTS:
+            raise UserError(
+                f"'folds' is {self.folds}, but {smaller}, has {PARTS} parts at most; --set folds={PARTS}."
+            )
+        spaces = {name: space for name, space in self.tuning.spaces.items() if name in kept}
+        tuning = self.tuning.model_copy(update={"spaces": spaces})
+        return self.model_copy(update={"candidates": kept, "blend": False, "tuning": tuning})
 
 
 def _fault(location: tuple[str, ...], reason: str) -> ValidationError:

@@ -97,6 +97,19 @@ def split(silver: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, pd.Data
     return training, holdout, record
 
 
+def check_by_rows(problem: Problem) -> None:
+    """See that each row, or its group, tells alone on which side it is.
+
+    Raises:
+        UserError: the contract splits by time, which takes all moments at once.
+    """
+    if problem.split.by == "time":
+        raise UserError(
+            "A table is split by time in memory alone; split it by rows or by group, or raise the size from "
+            "which on rows stay on disk: --set large.mib=MIB."
+        )
+
+
 def parts(training: pd.DataFrame, problem: Problem) -> NDArray[np.int64]:
     """Which of ten parts each training row is in, by the split's own rule: [rows].
 

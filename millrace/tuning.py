@@ -7,21 +7,21 @@ was killed and resumed, on any number of processors, makes the trials that it wo
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from filelock import FileLock
 from pydantic import Field, ValidationError, model_validator
 
 from millrace.errors import UserError, unknown
-from millrace.metrics import LOWER_IS_BETTER, PRIMARY, compute_metrics
+from millrace.metrics import LOWER_IS_BETTER, PRIMARY, Outcome, compute_metrics
 from millrace.models import CandidateSettings, TrainingRows
 from millrace.selection import Fold, FoldRows
 from millrace.strict import Strict
@@ -165,6 +165,13 @@ class TuningResult(Strict):
         return next(trial for trial in self.trials if trial.state == "complete")
 
 
+class Tried(Protocol):
+    """A fold that is ready to be fitted on."""
+
+    def outcome(self, settings: CandidateSettings, *, seed: int) -> Outcome:
+        """Fit a candidate, and predict the validation rows."""
+
+
 @dataclass(frozen=True)
 class Search:
     """What a search depends on, and so what the name of its study covers; not its budget."""
@@ -195,6 +202,13 @@ class Search:
             digest.update(np.ascontiguousarray(array).data)
         return f"{self.candidate}-{digest.hexdigest()[:16]}"
 
+    def ready(self, pool: Executor) -> Sequence[Tried]:
+        """The folds, each with what all trials have in common.
+
+        That is learnt once: features of neighbouring rows take as long as a small model.
+        """
+        return list(pool.map(lambda fold: FoldRows.of(self.rows, fold), self.folds))
+
 
 def tune(search: Search, budget: Tuning, *, storage: Path, threads: int, report: Report) -> TuningResult:
     """Bring the study of `search` in the folder `storage` up to its budget, and return it.
@@ -206,8 +220,7 @@ def tune(search: Search, budget: Tuning, *, storage: Path, threads: int, report:
         UserError: the hand-set settings have no finite score.
     """
     with _opened(search, storage) as study, ThreadPoolExecutor(threads) as pool:
-        # Learnt once for all trials: features of neighbouring rows take as long as a small model.
-        folds = list(pool.map(lambda fold: FoldRows.of(search.rows, fold), search.folds))
+        folds = search.ready(pool)
         while True:
             finished = _finished(study)
             spent = sum(trial.user_attrs[SECONDS] for trial in finished)
@@ -258,7 +271,7 @@ def _finished(study: "Study") -> "list[FrozenTrial]":
 
 
 def _run_trial(
-    search: Search, study: "Study", finished: "list[FrozenTrial]", folds: list[FoldRows], pool: Executor
+    search: Search, study: "Study", finished: "list[FrozenTrial]", folds: Sequence[Tried], pool: Executor
 ) -> None:
     import optuna
     from optuna.trial import TrialState
@@ -290,7 +303,7 @@ def _score(
     search: Search,
     trial: "RunningTrial",
     hand_set: list[float] | None,
-    folds: list[FoldRows],
+    folds: Sequence[Tried],
     pool: Executor,
 ) -> tuple[list[float], bool]:
     """The primary metric of fold after fold, until the trial is pruned: and whether it was.
@@ -300,7 +313,7 @@ def _score(
     """
     settings = changed(search.settings, trial.params)
 
-    def run(fold: FoldRows) -> float:
+    def run(fold: Tried) -> float:
         return compute_metrics(fold.outcome(settings, seed=search.seed))[PRIMARY[search.rows.task]]
 
     scores: list[float] = []

@@ -7,8 +7,8 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from millrace.batch import BatchSettings, Manifest
-from millrace.batch.engines import EngineName
 from millrace.batch.records import Logged, Rows, SetAside
+from millrace.engine import EngineName
 from millrace.errors import Incomplete
 from millrace.registry import CHAMPION
 from millrace.sources import Source

@@ -10,6 +10,7 @@ from millrace.comparison import standing
 from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.evaluation import Evaluation
+from millrace.large import Account
 from millrace.leaderboard import Leaderboard
 from millrace.metrics import Interval
 from millrace.promotion import Criterion
@@ -47,6 +48,7 @@ class Summary(Strict):
     baseline: dict[str, float]
     leaderboard: tuple[Entry, ...]
     left_out: tuple[str, ...]
+    why_left_out: str
     worst_slice: str
     model_version: str
     promoted: bool
@@ -58,6 +60,7 @@ class Summary(Strict):
     bento: str
     rows: RowCounts
     quarantine: str | None
+    on_disk: Account | None
     seconds: float
 
 
@@ -69,8 +72,9 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
     registration: Registration = _output(steps, "register", "registration")
     promotion: Promotion = _output(steps, "promote", "promotion")
     champion = promotion.champion
-    rows: RowCounts = _output(steps, "clean", "row_counts")
-    quarantine = f"{steps['clean'].outputs['quarantine'][0].uri}/{TABLE}"
+    account: Account | None = _output(steps, "store", "account") if "store" in steps else None
+    rows: RowCounts = account.rows if account else _output(steps, "clean", "row_counts")
+    quarantine = f"{steps['store' if account else 'clean'].outputs['quarantine'][0].uri}/{TABLE}"
     return Summary(
         run_id=str(run.id),
         run_name=run.name,
@@ -85,6 +89,7 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
             for r in leaderboard.rows
         ),
         left_out=leaderboard.left_out,
+        why_left_out=leaderboard.why_left_out,
         worst_slice=evaluation.worst,
         model_version=registration.version,
         promoted=promotion.verdict.promote,
@@ -96,6 +101,7 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
         bento=_output(steps, "build_bento", "bento"),
         rows=rows,
         quarantine=quarantine if rows.quarantined else None,
+        on_disk=account,
         seconds=seconds,
     )
 
@@ -144,10 +150,12 @@ def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stac
         )
     facts.add_row("slices", summary.worst_slice)
     if summary.left_out:
-        facts.add_row("left out", f"{', '.join(summary.left_out)}: cannot keep the contract's 'monotonic'")
+        facts.add_row("left out", f"{', '.join(summary.left_out)}: {summary.why_left_out}")
     rows = summary.rows
     parts = f"{rows.used} used + {rows.quarantined} quarantined + {rows.duplicates} duplicates"
     facts.add_row("rows", f"{rows.read} read = {parts}")
+    if summary.on_disk:
+        facts.add_row("on disk", summary.on_disk.sentence)
     if summary.quarantine:
         facts.add_row("quarantine", summary.quarantine)
     facts.add_row("model version", summary.model_version)

@@ -8,6 +8,8 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from millrace.contract import Problem
+from millrace.engine import Engine, EngineName
+from millrace.errors import UserError
 from millrace.settings import TrainingSettings
 from millrace.sources import Source
 from pipelines.configuration import load_configuration
@@ -20,7 +22,7 @@ from steps.assess import evaluate, explain
 from steps.bundle import bundle
 from steps.caching import cache_policy
 from steps.check import check_bronze, check_gold, check_silver
-from steps.ingest import ingest
+from steps.ingest import ingest, read_secret
 from steps.prepare import clean, featurize, split
 from steps.promote import promote
 from steps.register import register
@@ -121,6 +123,8 @@ def run(
     problem: Problem,
     *,
     source: Source,
+    engine: EngineName | None,
+    scheduler: str | None,
     config: Path,
     overrides: list[str],
     use_cache: bool,
@@ -129,7 +133,7 @@ def run(
     stack: Stack,
     lines: StepLines,
 ) -> None:
-    """Run the pipeline and say what came of it.
+    """Run the pipeline, or for a table that is too long for memory the one for such; say what came of it.
 
     Raises:
         UserError: for what the user can mend; nothing is then registered.
@@ -137,18 +141,36 @@ def run(
     configuration = load_configuration(config, overrides, TrainingSettings)
     settings = configuration.settings
     settings.check(problem)
-    finished = launch(
-        training,
-        configuration.zenml,
-        stack,
-        use_cache,
-        problem.name,
-        problem=problem,
-        settings=settings,
-        source=source,
-        cache=str(home() / "cache"),
-    )
+    parameters = {"problem": problem, "settings": settings, "source": source, "cache": str(home() / "cache")}
+    chosen = training
+    if _is_large(source, problem, settings):
+        from pipelines.large_training import large_training
+
+        chosen, on_disk = large_training, settings.on_disk(problem)
+        parameters["settings"] = on_disk
+        parameters["left_out"] = sorted(set(settings.candidates) - set(on_disk.candidates))
+        parameters["engine"] = Engine(name=engine or "local", scheduler=scheduler)
+    elif engine == "dask":
+        raise UserError(
+            f"--engine dask is for tables of {settings.large.mib:g} MiB or more, which this one is not, as "
+            "far as its files tell: leave it out, or lower the size: --set large.mib=MIB."
+        )
+    finished = launch(chosen, configuration.zenml, stack, use_cache, problem.name, **parameters)
     outcome = summarise(finished, problem, time.perf_counter() - started)
     if summary is not None:
         write_summary(outcome, summary)
     print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran, stack=stack)
+
+
+def _is_large(source: Source, problem: Problem, settings: TrainingSettings) -> bool:
+    """Whether a table's rows are to stay on disk."""
+    enough = int(settings.large.mib * 2**20)
+    if not enough:
+        return True
+    from millrace.sources.streams import find_size
+
+    try:
+        return find_size(source, problem.columns, enough, read_secret) >= enough
+    except UserError:
+        # What is wrong with a source is for the step that reads it to say.
+        return False

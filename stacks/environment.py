@@ -31,6 +31,8 @@ def variables() -> dict[str, str]:
         # No chatter: what a user should know, run.py says.
         "ZENML_LOGGING_VERBOSITY": "INFO",
         "ZENML_ENABLE_RICH_TRACEBACK": "false",
+        # Registering the stack has just written its secrets: ZenML would ask for each twice more.
+        "ZENML_SECRET_VALIDATION_LEVEL": "NONE",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

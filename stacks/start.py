@@ -37,6 +37,8 @@ def open_stack(stack: Stack) -> tuple[StepLines, list[str]]:
         quickstart.forget_secrets()
         os.environ["ZENML_ACTIVE_STACK_ID"], changes = register_stack(stack)
         quickstart.forget_secrets()
+        if stack.components["artifact_store"].flavor == "s3":
+            quickstart.apply_to_s3()
         if not first:
             for change in changes:
                 print(f"  {stack.name}: {change}", file=sys.stderr)

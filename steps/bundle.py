@@ -14,11 +14,12 @@ from millrace.bundle import Bundle, FittedModel
 from millrace.digests import table_digest
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
+from millrace.large.rows import Account
 from millrace.leaderboard import Leaderboard
 from millrace.packing import Training, pack
 from millrace.settings import TrainingSettings
 from millrace.splitting import SplitRecord
-from steps.materializers import BundleMaterializer, Plots
+from steps.materializers import BundleMaterializer, Plots, scratch
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -36,9 +37,10 @@ def bundle(
     leaderboard: Leaderboard,
     split: SplitRecord,
     settings: TrainingSettings,
+    account: Account | None = None,
 ) -> Annotated[Bundle, "bundle"]:
-    """Pack and seal the bundle."""
-    digest = table_digest(bronze)
+    """Pack and seal the bundle; of a table that stayed on disk there is an account, and of its rows some."""
+    digest = account.digest if account else table_digest(bronze)
     training = Training(
         fitted=model,
         training_rows=training_rows,
@@ -51,11 +53,12 @@ def bundle(
         explanation_plots=explanation_plots,
         data_digest=digest,
         confidence=settings.confidence,
+        account=account,
     )
-    # ZenML stores the folder after this function has returned, so the system cleans it up, not we.
-    folder = Path(tempfile.mkdtemp(prefix="bundle-"))
+    # ZenML stores the folder after this function has returned.
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
     read = get_step_context().inputs["bronze"][0].run_metadata
-    data = {"origin": read["origin"], "digest": digest, "rows": len(bronze)}
+    data = {"origin": read["origin"], "digest": digest, "rows": account.rows.read if account else len(bronze)}
     provenance = _provenance(settings, data | ({"dvc": read["dvc"]} if "dvc" in read else {}))
     sealed = pack(folder, training, provenance, settings.reference_rows, settings.seed)
     return Bundle(folder=folder, digest=sealed, fitted=model)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 from zenml import step
 from zenml.enums import ArtifactType
-from zenml.materializers.base_materializer import BaseMaterializer
 from zenml.types import HTMLString
 
 from millrace.profiling.drafting import Draft, make_draft
@@ -17,28 +16,25 @@ from millrace.profiling.settings import ProfilingSettings
 from millrace.profiling.yaml_text import to_yaml
 from millrace.sources import Source, read
 from steps.ingest import read_secret
+from steps.materializers import FilesMaterializer
 
 Suites = dict[str, dict[str, Any]]
 RAW = "raw.arrow"
 
 
-class RawMaterializer(BaseMaterializer):
+class RawMaterializer(FilesMaterializer):
     """Arrow tables as they were read, with headers that name a column twice, in Arrow's file format."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type, ...]] = (pa.Table,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
 
-    def save(self, data: pa.Table) -> None:
+    def write(self, data: pa.Table, folder: Path) -> None:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with (
-            self.artifact_store.open(f"{self.uri}/{RAW}", "wb") as file,
-            pa.ipc.new_file(file, data.schema, options=options) as writer,
-        ):
+        with pa.ipc.new_file(folder / RAW, data.schema, options=options) as writer:
             writer.write_table(data)
 
-    def load(self, data_type: type[Any]) -> pa.Table:  # noqa: ARG002
-        with self.artifact_store.open(f"{self.uri}/{RAW}", "rb") as file:
-            return pa.ipc.open_file(file.read()).read_all()
+    def read(self, folder: Path) -> pa.Table:
+        return pa.ipc.open_file((folder / RAW).read_bytes()).read_all()
 
     def compute_content_hash(self, data: pa.Table) -> str:
         buffer = pa.BufferOutputStream()

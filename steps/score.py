@@ -11,9 +11,9 @@ from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString
 
 from millrace.batch import BatchSettings, Job, Manifest, Output, report, run_job
-from millrace.batch.engines import EngineName
 from millrace.batch.job import Progress
 from millrace.bundle import Bundle, load_bundle
+from millrace.engine import EngineName
 from millrace.errors import UserError, unknown
 from millrace.prediction_log import LogSettings, ModelName
 from millrace.registry import CHALLENGER, CHAMPION, Registration, Registry
@@ -92,7 +92,7 @@ def score(
         scheduler=asked.scheduler,
     )
     output = Output(asked.output, read_secret)
-    progress = Lines()
+    progress = Lines("score")
     run = get_step_context().pipeline_run.name
     manifest = run_job(job, output, run, asked.overwrite, progress)
     progress.close(manifest)
@@ -147,7 +147,8 @@ def service_log(name: str) -> LogSettings | None:
 class Lines:
     """A line on standard error every few seconds: rows, rows a second, and what time there is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: str) -> None:
+        self.step = step
         self.began = self.said = time.monotonic()
         self.first: float | None = None
         self.rows = 0
@@ -181,4 +182,4 @@ class Lines:
         return f"{self.rows / max(now - self.began, 1e-9):,.0f}"
 
     def _line(self, text: str) -> None:
-        print(f"  score: {text}", file=sys.stderr, flush=True)
+        print(f"  {self.step}: {text}", file=sys.stderr, flush=True)

@@ -37,7 +37,9 @@ QUICK = (
 TOGETHER = {
     # In this order: before any training, the servers' logs hold no key.
     "staging": ("tests/deploy/test_staging.py", "tests/faults/test_outages.py"),
-    "stacks": tuple(f"tests/stacks/test_{name}.py" for name in ("checks", "lease", "staging", "transfer")),
+    "stacks": tuple(
+        f"tests/stacks/test_{name}.py" for name in ("artifacts", "checks", "lease", "staging", "transfer")
+    ),
 }
 VARIABLES = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
 # MLflow's versions and aliases, ZenML's stages by version, and how many runs ended how.

@@ -1,6 +1,8 @@
 # ruff: noqa: E402, F401
 """What the process that commands are forked from imports: libraries, and nothing done with them."""
 
+import gc
+import logging
 import os
 
 from stacks import environment
@@ -12,14 +14,20 @@ os.environ.update({name: v for name, v in environment.variables().items() if nam
 from stacks import quickstart
 
 quickstart.import_mlflow()
+# As stacks/start.py has it: what it imports is told there, too.
+logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
-import bentoml
+import bentoml.models
+import great_expectations
 import lightgbm
 import matplotlib.figure
+import mlflow.pyfunc
+import mlflow.store.tracking.sqlalchemy_store
 import shap
 import sklearn.ensemble
 import sqlalchemy.orm
 import zenml.client
+import zenml.deployers
 import zenml.pipelines
 import zenml.zen_stores.sql_zen_store
 
@@ -28,3 +36,5 @@ import millrace.selection
 
 # Done by the first query of every process.
 sqlalchemy.orm.configure_mappers()
+# A million objects that stay: no fork is to look for garbage among them, which would also copy their pages.
+gc.freeze()

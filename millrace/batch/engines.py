@@ -9,15 +9,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 from millrace.batch.rows import Asked, RowScorer, Scored
 from millrace.bundle import Bundle
+from millrace.engine import EngineName
 from millrace.sources.streams import Batch
 
-EngineName = Literal["local", "dask"]
 # Batches that wait for a processor, for each of them: what memory is used for.
 AHEAD = 2
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from millrace.batch.engines import Engine, EngineName, in_order, start
+from millrace.batch.engines import Engine, in_order, start
 from millrace.batch.output import LEDGER, QUARANTINE, Begun, Output, OutputError
 from millrace.batch.partition import PartitionWriter
 from millrace.batch.recording import record
@@ -26,6 +26,7 @@ from millrace.batch.records import (
 from millrace.batch.rows import Asked
 from millrace.batch.settings import BatchSettings
 from millrace.bundle import Bundle
+from millrace.engine import EngineName
 from millrace.errors import EngineError, UserError
 from millrace.prediction_log import LogSettings, ModelName
 from millrace.sources.streams import Batch, Part

@@ -1,23 +1,32 @@
 """LightGBM on stored rows: a byte a value in memory, whatever the table was."""
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from millrace.bundle import FittedModel, read_json, write_json
-from millrace.decisions import DEFAULT, choose_threshold
 from millrace.errors import UserError
 from millrace.features import FeatureState, fit_features
 from millrace.intervals import fit_intervals
 from millrace.large.rows import BATCH, Stored, StoredRows
-from millrace.metrics import Floats, Outcome, compute_metrics
-from millrace.models import TrainingRows
+from millrace.metrics import PRIMARY, Floats, Outcome, compute_metrics
+from millrace.models import CandidateSettings, TrainingRows
 from millrace.models.boosting import LightGBMModel, LightGBMSettings, parameters
 from millrace.scoring import Scorer
+from millrace.selection import (
+    CandidateResult,
+    Fold,
+    out_of_fold_table,
+    read_out_of_fold,
+    threshold_for,
+)
 from millrace.splitting import PARTS
 from millrace.threads import as_they_come
 from millrace.transforms import Matrix
@@ -35,10 +44,10 @@ BINNED = {"feature_pre_filter": False, "verbosity": -1}
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, the metrics of its folds, and those on the holdout."""
+    """A model, how its folds went, and the metrics on the holdout."""
 
     fitted: FittedModel
-    folds: tuple[dict[str, float], ...]
+    validated: CandidateResult
     holdout: dict[str, float]
 
 
@@ -123,100 +132,154 @@ def quiet() -> None:
     lightgbm.register_logger(logger)
 
 
+Grow = Callable[[NDArray[np.int32], LightGBMSettings, int], LightGBMModel]
+"""Grows trees on some of the rows, by their positions in order, with a seed."""
+
+
+def grow_here(bins: Bins, threads: int) -> Grow:
+    """Trees grown by this process; all are of the same bins, read once."""
+    import lightgbm
+
+    data = bins.dataset().construct()
+
+    def grow(rows: NDArray[np.int32], settings: LightGBMSettings, seed: int) -> LightGBMModel:
+        part = data if len(rows) == bins.rows.rows else bins.subset(data, rows)
+        told = parameters(settings, bins.about, len(rows), seed=seed, threads=threads)
+        return LightGBMModel(lightgbm.train(told, part, settings.n_estimators), bins.about.task)
+
+    return grow
+
+
+@dataclass(frozen=True)
+class StoredFold:
+    """A fold of stored rows, as `millrace.selection.FoldRows` is one of rows in memory."""
+
+    bins: Bins
+    grow: Grow
+    number: int
+    folds: int
+
+    @cached_property
+    def _inside(self) -> NDArray[np.bool_]:
+        inside: NDArray[np.bool_] = self.bins.rows.parts[self.bins.used] % self.folds == self.number
+        return inside
+
+    @property
+    def scored(self) -> NDArray[np.int32]:
+        """The positions of the rows that it is scored on: some of the parts."""
+        return self.bins.used[self._inside]
+
+    def outcome(self, settings: CandidateSettings, *, seed: int) -> Outcome:
+        """Grow trees on all other rows, and predict those that it is scored on."""
+        assert isinstance(settings, LightGBMSettings), "rows on disk are for LightGBM alone"
+        rows, scored = self.bins.rows, self.scored
+        model = self.grow(self.bins.used[~self._inside], settings, seed)
+        predicted = _predict(FittedModel(rows.problem, self.bins.state, model), rows, scored)
+        return Outcome(rows.problem, rows.target[scored], predicted)
+
+
+def make_folds(bins: Bins, grow: Grow, folds: int) -> list[StoredFold]:
+    """Folds of the ten parts.
+
+    Raises:
+        UserError: there are more folds than parts of the table, or one holds no row of a class.
+    """
+    if not 2 <= folds <= PARTS:
+        raise UserError(f"{folds} folds: a table this large has from 2 to {PARTS}; --set folds={PARTS}.")
+    made = [StoredFold(bins, grow, number, folds) for number in range(folds)]
+    target, classes = bins.rows.target, bins.rows.problem.classes
+    for fold in made:
+        if not len(fold.scored):
+            raise UserError(f"Fold {fold.number + 1} of {folds} has no rows; bring more, or lower 'folds'.")
+        counts = np.bincount(target[fold.scored].astype(int), minlength=len(classes)) if classes else ()
+        for position in np.flatnonzero(np.equal(counts, 0)):
+            raise UserError(
+                f"Fold {fold.number + 1} of {folds} has no row of the class '{classes[position]}'; bring "
+                "more rows, or take the class out of the contract."
+            )
+    return made
+
+
+def cross_validate(
+    name: str, settings: CandidateSettings, folds: list[StoredFold], *, seed: int
+) -> tuple[CandidateResult, pd.DataFrame]:
+    """Fit and score a candidate on every fold, one after the other: each fit takes all processors.
+
+    Returns:
+        The result, of all rows, and the out-of-fold predictions of up to a million rows, evenly spread: as
+        `millrace.selection.cross_validate` has them.
+    """
+    started = time.perf_counter()
+    bins = folds[0].bins
+    kept = np.zeros(bins.rows.rows, dtype=np.bool_)
+    kept[bins.used[_evenly(len(bins.used), CALIBRATED)]] = True
+    metrics, tables = [], []
+    for fold in folds:
+        outcome, scored = fold.outcome(settings, seed=seed), fold.scored
+        metrics.append(compute_metrics(outcome))
+        inside = kept[scored]
+        known = Outcome(outcome.problem, outcome.target[inside], outcome.predicted[inside])
+        tables.append(out_of_fold_table(fold.number, scored[inside].astype(np.int64), known))
+    result = CandidateResult(
+        candidate=name,
+        metric_name=PRIMARY[bins.rows.problem.task],
+        folds=tuple(metrics),
+        seconds=time.perf_counter() - started,
+    )
+    return result, pd.concat(tables).sort_values("row", ignore_index=True)
+
+
+def known_folds(out_of_fold: pd.DataFrame, folds: int) -> list[Fold]:
+    """The folds of the rows in a table of out-of-fold predictions, by their place in it."""
+    of = out_of_fold["fold"].to_numpy()
+    return [(np.flatnonzero(of != number), np.flatnonzero(of == number)) for number in range(folds)]
+
+
+def conclude(bins: Bins, model: LightGBMModel, out_of_fold: pd.DataFrame) -> FittedModel:
+    """The model with the threshold and the intervals that its out-of-fold predictions give."""
+    problem = bins.rows.problem
+    intervals = fit_intervals(read_out_of_fold(out_of_fold, problem), out_of_fold["row"].to_numpy())
+    return FittedModel(problem, bins.state, model, threshold_for(out_of_fold, problem), intervals)
+
+
 def train(stored: Stored, settings: LightGBMSettings, *, folds: int, seed: int, threads: int) -> Trained:
     """Cross-validate the settings, fit them on all training rows, and score the holdout.
 
     Raises:
         UserError: there are more folds than parts of the table.
     """
-    if not 2 <= folds <= PARTS:
-        raise UserError(f"{folds} folds: a table this large has from 2 to {PARTS}.")
     bins = Bins.of(stored.training)
-    data = bins.dataset().construct()
-    predicted, scores = _cross_validated(bins, data, settings, folds, seed, threads)
-    outcome = _outcome(bins.rows, predicted)
-    known = bins.used[_evenly(len(bins.used), CALIBRATED)]
-    calibrated = Outcome(outcome.problem, outcome.target[known], outcome.predicted[known])
-    intervals = fit_intervals(calibrated, known.astype(np.int64))
-    costs, threshold = bins.rows.problem.costs, DEFAULT
-    if costs is not None:
-        threshold = choose_threshold(calibrated.target, calibrated.predicted[:, 1], costs)
-    model = grow(bins, data, bins.used, settings, seed=seed, threads=threads)
-    fitted = FittedModel(bins.rows.problem, bins.state, model, threshold, intervals)
-    return Trained(fitted, tuple(scores), score(fitted, stored.holdout))
-
-
-def grow(
-    bins: Bins,
-    data: "lightgbm.Dataset",
-    rows: NDArray[np.int32],
-    settings: LightGBMSettings,
-    *,
-    seed: int,
-    threads: int,
-) -> LightGBMModel:
-    """Trees on some of the rows."""
-    import lightgbm
-
-    part = data if len(rows) == bins.rows.rows else bins.subset(data, rows)
-    told = parameters(settings, bins.about, len(rows), seed=seed, threads=threads)
-    return LightGBMModel(lightgbm.train(told, part, settings.n_estimators), bins.about.task)
+    grow = grow_here(bins, threads)
+    result, out_of_fold = cross_validate("lightgbm", settings, make_folds(bins, grow, folds), seed=seed)
+    fitted = conclude(bins, grow(bins.used, settings, seed), out_of_fold)
+    return Trained(fitted, result, score(fitted, stored.holdout))
 
 
 def score(fitted: FittedModel, rows: StoredRows) -> dict[str, float]:
     """The metrics of a model on stored rows that it was not fitted on."""
-    scorer, predicted = _scorer(fitted, rows), _blank(rows)
-
-    def answer(start: int) -> tuple[int, Floats]:
-        return start, scorer.predict(rows.inputs(start, start + BATCH))
-
-    for start, answers in as_they_come(answer, range(0, rows.rows, BATCH)):
-        predicted[start : start + len(answers)] = answers
-    outcome = _outcome(rows, predicted)
-    return compute_metrics(Outcome(outcome.problem, outcome.target, outcome.predicted, fitted.threshold))
+    predicted = _predict(fitted, rows, np.arange(rows.rows, dtype=np.int32))
+    return compute_metrics(Outcome(rows.problem, rows.target, predicted, fitted.threshold))
 
 
-def _cross_validated(
-    bins: Bins,
-    data: "lightgbm.Dataset",
-    settings: LightGBMSettings,
-    folds: int,
-    seed: int,
-    threads: int,
-) -> tuple[Floats, list[dict[str, float]]]:
-    """Out-of-fold predictions of all rows, and the metrics of each fold; a fold is some of the parts."""
-    rows, of = bins.rows, bins.rows.parts % folds
-    predicted, scores = _blank(rows), []
-    for fold in range(folds):
-        fit = bins.used[of[bins.used] != fold]
-        model = grow(bins, data, fit, settings, seed=seed, threads=threads)
-        scorer = _scorer(FittedModel(rows.problem, bins.state, model), rows)
-
-        def answer(start: int, fold: int = fold, scorer: Scorer = scorer) -> tuple[int, Floats]:
-            inside = of[start : start + BATCH] == fold
-            return start, scorer.predict(rows.inputs(start, start + BATCH)[inside])
-
-        for start, answers in as_they_come(answer, range(0, rows.rows, BATCH)):
-            predicted[start : start + BATCH][of[start : start + BATCH] == fold] = answers
-        mine = bins.used[of[bins.used] == fold]
-        outcome = _outcome(rows, predicted)
-        scores.append(compute_metrics(Outcome(rows.problem, outcome.target[mine], outcome.predicted[mine])))
-    return predicted, scores
-
-
-def _blank(rows: StoredRows) -> Floats:
+def _predict(fitted: FittedModel, rows: StoredRows, positions: NDArray[np.int32]) -> Floats:
+    """Values [positions], or probabilities [positions, classes]; the positions rise."""
     classes = len(rows.problem.classes)
-    return np.empty((rows.rows, classes) if classes else rows.rows)
-
-
-def _outcome(rows: StoredRows, predicted: Floats) -> Outcome:
-    return Outcome(rows.problem, rows.target, predicted)
-
-
-def _scorer(fitted: FittedModel, rows: StoredRows) -> Scorer:
+    predicted = np.empty((len(positions), classes) if classes else len(positions))
     scorer = Scorer(fitted)
-    scorer.compile(rows.inputs(0, PROOF))
-    return scorer
+    # Which takes as long as LightGBM does for a batch.
+    if len(positions) > BATCH:
+        scorer.compile(rows.inputs(0, PROOF))
+    starts = range(0, rows.rows, BATCH)
+    edges = np.searchsorted(positions, [*starts, rows.rows]).tolist()
+
+    def answer(number: int) -> tuple[int, Floats]:
+        first, last = edges[number : number + 2]
+        start = starts[number]
+        return first, scorer.predict(rows.inputs(start, start + BATCH)[positions[first:last] - start])
+
+    for first, answers in as_they_come(answer, [i for i, _ in enumerate(starts) if edges[i] < edges[i + 1]]):
+        predicted[first : first + len(answers)] = answers
+    return predicted
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

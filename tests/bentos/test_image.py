@@ -88,7 +88,7 @@ def container(image: str) -> str:
     while subprocess.run(["podman", "healthcheck", "run", container], capture_output=True).returncode:
         if time.monotonic() > deadline:
             pytest.fail(f"The service did not become ready:\n{run('podman', 'logs', container)}")
-        time.sleep(0.2)
+        time.sleep(1)
     return container
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ from millrace import clusters
 from millrace.batch import BatchSettings, Job, Manifest, Output, cluster, run_job
 from millrace.batch.job import Progress
 from millrace.bundle import PROVENANCE, load_bundle, seal, write_json
+from millrace.contract import Task
 from millrace.errors import EngineError
 from millrace.large import Bins, train, training
+from millrace.metrics import PRIMARY
 from tests.conftest import ROOT
 from tests.millrace.cases import make_fitted
 from tests.millrace.test_batch import left, make_job, write_table
@@ -138,16 +141,43 @@ def test_a_scheduler_that_does_not_answer_or_has_no_workers_is_named(
     assert sorted(os.listdir(tmp_path)) == ["bundle", "in"]
 
 
-def test_two_workers_learn_as_much_as_one_machine(running: Cluster, tmp_path: Path) -> None:
-    from millrace.clusters import connected
+@pytest.mark.parametrize(
+    ("task", "changes"),
+    [("regression", {}), ("binary", {"class_weights": "balanced"}), ("multiclass", {})],
+)
+def test_two_workers_learn_as_much_as_one_machine(
+    task: Task, changes: dict[str, Any], running: Cluster, tmp_path: Path
+) -> None:
+    from millrace.large import on_dask
+
+    stored, _ = kept(tmp_path, task, **changes)
+    here = train(stored, SETTINGS, folds=2, seed=0, threads=1)
+    bins = Bins.of(stored.training)
+    with on_dask.growing(running.address, bins) as grow:
+        model = grow(bins.used, SETTINGS, 0)
+        again = grow(bins.used, SETTINGS, 0)
+    there = training.score(replace(here.fitted, model=model), stored.holdout)
+    assert there[PRIMARY[task]] == pytest.approx(here.holdout[PRIMARY[task]], rel=0.15)
+    # Who was connected to whom is no part of a model, nor is anything else that is another each time.
+    assert model.booster.model_to_string() == again.booster.model_to_string()
+    assert "machines" not in model.booster.model_to_string()
+
+
+def test_a_worker_that_is_lost_takes_its_rows_along(tmp_path: Path) -> None:
     from millrace.large import on_dask
 
     stored, _ = kept(tmp_path, "regression")
-    here = train(stored, SETTINGS, folds=2, seed=0, threads=1)
-    with connected(running.address) as client:
-        model = on_dask.grow(client, Bins.of(stored.training), SETTINGS, seed=0)
-    there = training.score(replace(here.fitted, model=model), stored.holdout)
-    assert there["rmse"] == pytest.approx(here.holdout["rmse"], rel=0.1)
+    bins = Bins.of(stored.training)
+    with (
+        scheduler() as address,
+        worker(address, tmp_path / "1") as first,
+        worker(address, tmp_path / "2"),
+        on_dask.growing(address, bins) as grow,
+    ):
+        first.kill()
+        first.wait()
+        with pytest.raises(EngineError, match=r"did not grow the trees to the end.*the same command goes on"):
+            grow(bins.used, SETTINGS, 0)
 
 
 def test_a_worker_is_killed_and_the_job_ends_as_if_nothing_had_been(

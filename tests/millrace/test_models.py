@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from pydantic import ValidationError
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from millrace.bundle import FittedModel
 from millrace.contract import Problem, Task
@@ -191,6 +189,10 @@ def test_a_linear_model_is_read_from_scikit_learns_own_file(task: Task, tmp_path
 
 
 def test_a_file_with_another_type_is_refused(case: Case, tmp_path: Path) -> None:
+    # Not by every worker that collects this file: it imports all of scikit-learn, and PyTorch.
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     class Harmful:
         pass
 
