@@ -39,8 +39,8 @@ def read_log(
     Each frame has the contract's features, in the contract's types, and `_time`, `_request`, `_row` (in
     its request, from 0), `_key`, `_variant`, `_model`, `_version`, `_digest`, `_seconds`, `_prediction`; of
     classes also `_probability_<class>`, of numbers `_low` and `_high`. Private columns, and those that were
-    not in the contract of their time, are missing values. A SQLite log is in the order of time; Parquet
-    files are read one by one.
+    not in the contract of their time, are missing values. A SQLite log is in the order of time, without the
+    requests that are not whole; Parquet files are read one by one.
 
     Raises:
         UserError: there is no log, or it cannot be read.
