@@ -121,7 +121,7 @@ def _zenml(folder: Path, port: int) -> tuple[list[str], dict[str, str], str]:
         "ZENML_SERVER_JWT_SECRET_KEY": secrets.token_urlsafe(32),
         "ZENML_LOGGING_VERBOSITY": "ERROR",
     }
-    app = ["-m", "uvicorn", "zenml.zen_server.zen_server_api:app", "--log-level", "error"]
+    app = ["-m", "uvicorn", "tests.stacks.zenml_app:app", "--log-level", "error"]
     return [*app, "--host", "127.0.0.1", "--port", str(port)], environment, "/health"
 
 
