@@ -163,7 +163,7 @@ def run(
 
 
 def _is_large(source: Source, problem: Problem, settings: TrainingSettings, sure: bool) -> bool:
-    """Whether a table's rows are to stay on disk; not where its size cannot be found, unless it must be `sure`.
+    """Whether a table's rows stay on disk; they do not where its size is unknown, unless it must be `sure`.
 
     Raises:
         UserError: it must be, and cannot.
