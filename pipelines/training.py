@@ -143,7 +143,7 @@ def run(
     settings.check(problem)
     parameters = {"problem": problem, "settings": settings, "source": source, "cache": str(home() / "cache")}
     chosen = training
-    if _is_large(source, problem, settings):
+    if _is_large(source, problem, settings, sure=engine == "dask"):
         from pipelines.large_training import large_training
 
         chosen, on_disk = large_training, settings.on_disk(problem)
@@ -162,8 +162,12 @@ def run(
     print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran, stack=stack)
 
 
-def _is_large(source: Source, problem: Problem, settings: TrainingSettings) -> bool:
-    """Whether a table's rows are to stay on disk."""
+def _is_large(source: Source, problem: Problem, settings: TrainingSettings, sure: bool) -> bool:
+    """Whether a table's rows stay on disk; they do not where its size is unknown, unless it must be `sure`.
+
+    Raises:
+        UserError: it must be, and cannot.
+    """
     enough = int(settings.large.mib * 2**20)
     if not enough:
         return True
@@ -172,5 +176,7 @@ def _is_large(source: Source, problem: Problem, settings: TrainingSettings) -> b
     try:
         return find_size(source, problem.columns, enough, read_secret) >= enough
     except UserError:
+        if sure:
+            raise
         # What is wrong with a source is for the step that reads it to say.
         return False

@@ -126,6 +126,7 @@ def test_killed_it_goes_on_from_its_finished_steps(home: Home, table: Path) -> N
 
 REFUSED = [
     (["--engine", "dask"], "--engine dask is for tables of 512 MiB or more, which this one is not"),
+    (["--engine", "dask", "--data", "nowhere.parquet"], "nowhere.parquet"),
     ([*ON_DISK, "--scheduler", "tcp://a:1"], "pass --engine dask with it"),
     (
         [*ON_DISK, "--engine", "dask", "--scheduler", "tcp://127.0.0.1:9"],

@@ -19,14 +19,6 @@ from typing import Any
 from tests.conftest import ROOT, VARIABLES
 
 BUCKET = "millrace"
-# Without the four hashes, slow on purpose, that ZenML makes at each login: a second of every command.
-ZENML = """
-import sys
-import passlib.registry, uvicorn
-from passlib.hash import bcrypt
-passlib.registry.register_crypt_handler(bcrypt.using(rounds=4), force=True)
-uvicorn.run("zenml.zen_server.zen_server_api:app", host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
-"""
 READER = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
 WRITER = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
@@ -129,7 +121,8 @@ def _zenml(folder: Path, port: int) -> tuple[list[str], dict[str, str], str]:
         "ZENML_SERVER_JWT_SECRET_KEY": secrets.token_urlsafe(32),
         "ZENML_LOGGING_VERBOSITY": "ERROR",
     }
-    return ["-c", ZENML, str(port)], environment, "/health"
+    app = ["-m", "uvicorn", "tests.stacks.zenml_app:app", "--log-level", "error"]
+    return [*app, "--host", "127.0.0.1", "--port", str(port)], environment, "/health"
 
 
 @contextmanager
