@@ -30,7 +30,7 @@ Role = Literal["input", "checked", "name"]
 class Field(Strict):
     """One feature to fill in.
 
-    `range` is what the contract allows and `common` where 98% of the training rows are, both in `unit`.
+    `range` is what the contract allows and `common` where 98% of the held-out rows are, both in `unit`.
     `step` suits a slider; an integer's is whole. Null is allowed where the field is `nullable`.
     """
 

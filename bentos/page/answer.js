@@ -90,7 +90,7 @@ function scale(middle, low, high, common) {
       "div",
       { class: "line apart soft ends" },
       element("span", {}, short(from)),
-      ...(common ? [element("span", {}, "where training rows commonly lie")] : []),
+      ...(common ? [element("span", {}, "where held-out rows commonly lie")] : []),
       element("span", {}, short(to)),
     ),
   );

@@ -85,7 +85,7 @@ function number(field, id) {
     say(
       rare,
       value < low || value > high
-        ? `Rare: 98% of the training rows have ${short(low)} to ${short(high)}.`
+        ? `Rare: 98% of the held-out rows have ${short(low)} to ${short(high)}.`
         : "",
     );
   };
