@@ -13,10 +13,8 @@ import yaml
 
 import run
 from tests.bad_inputs.corpus import CASES, PROBLEM, Case
-from tests.conftest import QUICK, ROOT, Home, forget_object_stores, opened_copy
+from tests.conftest import FEWEST, ROOT, Home, forget_object_stores, opened_copy
 
-# Of what can be trained the least: ZenML prepares all steps before it runs the first.
-FEWEST = (*QUICK, *(f"--set=candidates.{name}=null" for name in ("linear", "hist_boosting")))
 # A path, a number or a quoted word: a sentence without one says nothing about this input.
 LONGEST = 700
 

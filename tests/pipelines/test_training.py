@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED, Home
+from tests.conftest import FEWEST, SHARED, Home
 
 CALIFORNIA = SHARED / "california_housing.csv"
 
@@ -140,7 +140,7 @@ def test_mlflow_shows_the_card_and_gives_sets_on_request(home: Home) -> None:
 
 @pytest.mark.skipif(not CALIFORNIA.is_file(), reason="the California table is not there")
 def test_a_csv_file_trains_with_the_problem_of_its_columns(home: Home) -> None:
-    summary = home.summary("--data", str(CALIFORNIA), problem="california_housing")
+    summary = home.summary("--data", str(CALIFORNIA), *FEWEST, problem="california_housing")
     assert summary["promoted"] is True
     assert summary["rows"] == {"read": 20640, "used": 20640, "quarantined": 0, "duplicates": 0}
 

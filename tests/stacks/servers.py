@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +55,12 @@ class Servers:
 def serve(folder: Path) -> Iterator[Servers]:
     """Start all three with their data in `folder`, wait until they answer, and stop them at the end."""
     with ExitStack() as running:
-        endpoint = running.enter_context(_started(folder, "s3", _moto))
-        mlflow = running.enter_context(_started(folder, "mlflow", _mlflow))
-        zenml = running.enter_context(_started(folder, "zenml", _zenml))
+
+        def start(name: str, how: Any) -> str:
+            return running.enter_context(_started(folder, name, how))
+
+        with ThreadPoolExecutor() as pool:
+            endpoint, mlflow, zenml = pool.map(start, ("s3", "mlflow", "zenml"), (_moto, _mlflow, _zenml))
         writer, reader = _bucket_with_keys(endpoint)
         token, key = _service_account(zenml)
         yield Servers(
