@@ -11,10 +11,8 @@ def test_what_to_run_must_be_said_unless_only_the_stack_is_looked_at(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run.main([]) == 2
-    assert (
-        "Say what to run: --pipeline with one of training, profiling, promotion, inference; or --check."
-        in capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert told == f"error: Say what to run: --pipeline with one of {', '.join(run.PIPELINES)}; or --check.\n"
     assert run.main(["--check"]) == 0
     # The table breaks a long path where it ends, at any terminal's width.
     assert "writable" in capsys.readouterr().out
