@@ -6,16 +6,12 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from millrace.contract import Problem
-from millrace.engine import Engine
+from millrace.engine import EngineChoice
 from millrace.settings import TrainingSettings
 from millrace.sources import Source
-from steps.assess import evaluate, explain
-from steps.bundle import bundle
+from pipelines.judging import judge_and_pack
 from steps.caching import cache_policy
 from steps.check import check_bronze, check_gold, check_silver
-from steps.promote import promote
-from steps.register import register
-from steps.serve import build_bento
 from steps.store import featurize_drawn, store
 from steps.train import CrossValidation
 from steps.train_stored import cross_validate_stored, fit_best_stored, tune_stored
@@ -29,7 +25,7 @@ def large_training(
     source: Source,
     cache: str,
     left_out: list[str],
-    engine: Engine,
+    engine: EngineChoice,
 ) -> None:
     """Train, judge and pack a model of `problem` on all rows of `source`, and look at some of them.
 
@@ -70,36 +66,18 @@ def large_training(
         rows, problem, settings, results, out_of_folds, left_out, engine, id="fit_best"
     )
 
-    evaluation, scores, evaluation_plots, _ = evaluate(
-        model, holdout_rows, gold, out_of_fold, problem, settings
+    judge_and_pack(
+        model=model,
+        bronze=bronze,
+        training_rows=training_rows,
+        holdout_rows=holdout_rows,
+        gold=gold,
+        out_of_fold=out_of_fold,
+        leaderboard=leaderboard,
+        leaderboard_plot=leaderboard_plot,
+        split=record,
+        problem=problem,
+        settings=settings,
+        tunings=tunings,
+        account=account,
     )
-    importance, explanation_plots, _ = explain(model, gold, problem, settings)
-    packed = bundle(
-        model,
-        bronze,
-        training_rows,
-        holdout_rows,
-        evaluation,
-        evaluation_plots,
-        importance,
-        explanation_plots,
-        leaderboard,
-        record,
-        settings,
-        account,
-    )
-    registration = register(
-        packed,
-        training_rows,
-        holdout_rows,
-        problem,
-        settings,
-        leaderboard,
-        evaluation,
-        evaluation_plots,
-        explanation_plots,
-        leaderboard_plot,
-        tunings,
-    )
-    promotion, _ = promote(registration, holdout_rows, scores, problem, settings)
-    build_bento(promotion)

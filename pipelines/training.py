@@ -8,25 +8,21 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from millrace.contract import Problem
-from millrace.engine import Engine, EngineName
+from millrace.engine import EngineChoice, EngineName
 from millrace.errors import UserError
 from millrace.settings import TrainingSettings
 from millrace.sources import Source
 from pipelines.configuration import load_configuration
+from pipelines.judging import judge_and_pack
 from pipelines.launch import launch
 from pipelines.summary import print_summary, summarise, write_summary
 from stacks.environment import home
 from stacks.progress import StepLines
 from stacks.stack_files import Stack
-from steps.assess import evaluate, explain
-from steps.bundle import bundle
 from steps.caching import cache_policy
 from steps.check import check_bronze, check_gold, check_silver
 from steps.ingest import ingest, read_secret
 from steps.prepare import clean, featurize, split
-from steps.promote import promote
-from steps.register import register
-from steps.serve import build_bento
 from steps.train import CrossValidation, blend, cross_validate, fit_best
 from steps.tune import take_tuned, tune
 
@@ -85,38 +81,20 @@ def training(problem: Problem, settings: TrainingSettings, source: Source, cache
         gold, training_rows, state, problem, settings, results, out_of_folds
     )
 
-    evaluation, scores, evaluation_plots, _ = evaluate(
-        model, holdout_rows, gold, out_of_fold, problem, settings
+    judge_and_pack(
+        model=model,
+        bronze=bronze,
+        training_rows=training_rows,
+        holdout_rows=holdout_rows,
+        gold=gold,
+        out_of_fold=out_of_fold,
+        leaderboard=leaderboard,
+        leaderboard_plot=leaderboard_plot,
+        split=record,
+        problem=problem,
+        settings=settings,
+        tunings=tunings,
     )
-    importance, explanation_plots, _ = explain(model, gold, problem, settings)
-    packed = bundle(
-        model,
-        bronze,
-        training_rows,
-        holdout_rows,
-        evaluation,
-        evaluation_plots,
-        importance,
-        explanation_plots,
-        leaderboard,
-        record,
-        settings,
-    )
-    registration = register(
-        packed,
-        training_rows,
-        holdout_rows,
-        problem,
-        settings,
-        leaderboard,
-        evaluation,
-        evaluation_plots,
-        explanation_plots,
-        leaderboard_plot,
-        tunings,
-    )
-    promotion, _ = promote(registration, holdout_rows, scores, problem, settings)
-    build_bento(promotion)
 
 
 def run(
@@ -149,7 +127,7 @@ def run(
         chosen, on_disk = large_training, settings.on_disk(problem)
         parameters["settings"] = on_disk
         parameters["left_out"] = sorted(set(settings.candidates) - set(on_disk.candidates))
-        parameters["engine"] = Engine(name=engine or "local", scheduler=scheduler)
+        parameters["engine"] = EngineChoice(name=engine or "local", scheduler=scheduler)
     elif engine == "dask":
         raise UserError(
             f"--engine dask is for tables of {settings.large.mib:g} MiB or more, which this one is not, as "
