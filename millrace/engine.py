@@ -7,7 +7,7 @@ from millrace.strict import Strict
 EngineName = Literal["local", "dask"]
 
 
-class Engine(Strict):
+class EngineChoice(Strict):
     """An engine's name, and the address of Dask's scheduler; without one, a cluster is started here."""
 
     name: EngineName = "local"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from millrace.engine import Engine
+from millrace.engine import EngineChoice
 from millrace.large.training import Bins, Grow, grow_here
 
 
 @contextmanager
-def growing(engine: Engine, bins: Bins, threads: int) -> Iterator[Grow]:
+def growing(engine: EngineChoice, bins: Bins, threads: int) -> Iterator[Grow]:
     """What grows trees while this is open.
 
     Raises:
@@ -23,7 +23,7 @@ def growing(engine: Engine, bins: Bins, threads: int) -> Iterator[Grow]:
         yield grow
 
 
-def check(engine: Engine) -> None:
+def check(engine: EngineChoice) -> None:
     """See that a scheduler that is named answers.
 
     Raises:
