@@ -19,7 +19,8 @@ from millrace.leaderboard import Leaderboard
 from millrace.packing import Training, pack
 from millrace.settings import TrainingSettings
 from millrace.splitting import SplitRecord
-from steps.materializers import BundleMaterializer, Plots, scratch
+from steps.materializers import BundleMaterializer, Plots
+from steps.scratch import scratch
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "scikit-learn", "skops")
 

@@ -5,13 +5,12 @@ Each materializer gives a content hash, so the cache follows what is in an artif
 made it.
 """
 
-import atexit
 import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from millrace.contract import parse_problem
 from millrace.digests import table_digest
 from millrace.large import StoredRows
 from steps.caching import code_digest
+from steps.scratch import scratch
 
 TABLE = "table.parquet"
 FIRST_ROWS = "first_rows.csv"
@@ -36,14 +36,6 @@ TRANSFERS = 8
 
 class Plots(dict[str, bytes]):
     """PNG images by name."""
-
-
-@cache
-def scratch() -> Path:
-    """A folder of this process, deleted when it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="millrace-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 class FilesMaterializer(BaseMaterializer):

@@ -1,20 +1,17 @@
 """A source that is too long for memory: its rows on disk, and some of them as tables."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from zenml import log_metadata, step
 
 from millrace import large
 from millrace.batch.job import Progress
 from millrace.contract import Problem
-from millrace.engine import Engine
+from millrace.engine import EngineChoice
 from millrace.features import FeatureState, encode_target
 from millrace.large import Account, Bins, StoredRows
 from millrace.large.engines import check
@@ -23,7 +20,6 @@ from millrace.settings import TrainingSettings
 from millrace.sources import Source
 from millrace.sources.streams import find_parts
 from millrace.splitting import SplitRecord
-from stacks.environment import home
 from steps.ingest import read_secret
 from steps.materializers import (
     ShownTableMaterializer,
@@ -31,9 +27,7 @@ from steps.materializers import (
     TableMaterializer,
 )
 from steps.score import Lines
-
-# Of folders that are in use: held as long as this process lives.
-LOCKS: list[FileLock] = []
+from steps.scratch import scratch
 
 
 # Never cached: only reading tells whether the source has changed.
@@ -48,7 +42,7 @@ LOCKS: list[FileLock] = []
     },
 )
 def store(
-    problem: Problem, source: Source, cache: str, settings: TrainingSettings, engine: Engine
+    problem: Problem, source: Source, cache: str, settings: TrainingSettings, engine: EngineChoice
 ) -> tuple[
     Annotated[pd.DataFrame, "bronze"],
     Annotated[pd.DataFrame, "quarantine"],
@@ -62,7 +56,8 @@ def store(
     check(engine)
     parts = find_parts(source, Path(cache), problem.columns, read_secret=read_secret)
     lines = Lines("store")
-    with _scratch() as folder:
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
+    try:
         stored = large.store(
             parts,
             problem,
@@ -73,6 +68,10 @@ def store(
         )
         # So that they are kept with the rows.
         Bins.of(stored.training)
+    except BaseException:
+        # As large as the table, and this process may have more to do.
+        shutil.rmtree(folder)
+        raise
     account = stored.account(engine.name)
     metadata: dict[str, Any] = {
         "origin": source.origin,
@@ -91,32 +90,6 @@ def store(
         stored.training,
         account,
     )
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder for the rows until they are kept, and none of those that killed processes have left."""
-    base = home() / "rows"
-    base.mkdir(parents=True, exist_ok=True)
-    for path in base.glob("*.lock"):
-        try:
-            # Given back when its process dies.
-            with FileLock(path, blocking=False):
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                path.unlink(missing_ok=True)
-        except Timeout:
-            continue
-    folder = base / uuid4().hex
-    lock = FileLock(folder.with_suffix(".lock"))
-    # First, as a folder beside a lock that nobody holds is taken away.
-    lock.acquire()
-    LOCKS.append(lock)
-    folder.mkdir()
-    try:
-        yield folder
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
 
 
 @step(output_materializers={"gold": TableMaterializer})

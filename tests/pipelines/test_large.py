@@ -12,6 +12,7 @@ import pytest
 
 import run
 from millrace.sample import housing_sample
+from steps.scratch import owned
 from tests.conftest import Home, opened_copy
 from tests.millrace.test_cluster import scheduler, worker
 
@@ -120,7 +121,7 @@ def test_killed_it_goes_on_from_its_finished_steps(home: Home, table: Path) -> N
     assert "tune_lightgbm: unchanged, taken from the cache" in err
     assert "cross_validate_lightgbm: unchanged, taken from the cache" in err
     assert "none -> version 1" in out
-    assert [path for path in (home.path / "rows").iterdir() if path.is_dir()] == []
+    assert [path for path in (home.path / "scratch").iterdir() if path.is_dir()] == []
     assert len(list((home.path / "store" / "rows").iterdir())) == 1
 
 
@@ -145,8 +146,10 @@ def test_what_cannot_be_done_is_one_sentence(
     from millrace import clusters
 
     monkeypatch.setattr(clusters, "ANSWER", 0.5)
-    # What a killed process leaves: its lock is nobody's.
-    dead = shared.path / "rows" / "dead"
+    # What a killed process leaves, for the next one that begins: its lock is nobody's.
+    owned.cache_clear()
+    scratch = shared.path / "scratch"
+    dead = scratch / "dead"
     (dead / "training").mkdir(parents=True)
     dead.with_suffix(".lock").touch()
     for arguments, expected in REFUSED:
@@ -154,4 +157,6 @@ def test_what_cannot_be_done_is_one_sentence(
         told = capsys.readouterr().err
         assert expected in told
         assert "Traceback" not in told
-    assert [path for path in (shared.path / "rows").iterdir() if path.is_dir()] == []
+    assert not dead.exists()
+    # This process has folders there for as long as it lives, with nothing of the rows in them.
+    assert [*scratch.rglob("*.f64"), *scratch.rglob("*.bin")] == []

@@ -12,7 +12,8 @@ from zenml.integrations.s3.artifact_stores import S3ArtifactStore
 from zenml.integrations.s3.flavors.s3_artifact_store_flavor import S3ArtifactStoreConfig
 
 from millrace.large import StoredRows
-from steps.materializers import FilesMaterializer, StoredRowsMaterializer, scratch
+from steps.materializers import FilesMaterializer, StoredRowsMaterializer
+from steps.scratch import owned
 from tests.millrace.cases import make_problem
 from tests.stacks.servers import BUCKET, Servers
 
@@ -35,8 +36,9 @@ class FolderMaterializer(FilesMaterializer):
 
 
 @pytest.fixture
-def store(servers: Servers) -> BaseArtifactStore:
-    """The bucket of the staging stack, as ZenML reaches it."""
+def store(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BaseArtifactStore:
+    """The bucket of the staging stack, as ZenML reaches it, for a process with a home of its own."""
+    monkeypatch.setenv("MILLRACE_HOME", str(tmp_path / "home"))
     keys = {name: servers.environment[f"MILLRACE_STAGING_S3_{name.upper()}"] for name in ("key", "secret")}
     endpoint = {"endpoint_url": servers.environment["MILLRACE_STAGING_S3_ENDPOINT"]}
     now = datetime.now(UTC)
@@ -63,7 +65,7 @@ def saved(store: BaseArtifactStore) -> FolderMaterializer:
 @pytest.fixture
 def elsewhere(saved: FolderMaterializer) -> FolderMaterializer:
     """The same artifact for a process that has not made it."""
-    scratch.cache_clear()
+    owned.cache_clear()
     return FolderMaterializer(saved.uri, saved.artifact_store)
 
 
@@ -120,7 +122,7 @@ def test_encoded_rows_are_kept_once_for_all_that_hold_the_same(
 
     first, second = made(1), made(2)
     assert kept() == {"bins.bin": 40_000, "target.f64": 80, "whole": len("digest")}
-    scratch.cache_clear()
+    owned.cache_clear()
     for materializer in (first, second):
         rows = materializer.load(StoredRows)
         assert (rows.problem, rows.rows, rows.digest) == (make_problem("regression"), 10, "digest")
