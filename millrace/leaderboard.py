@@ -17,8 +17,8 @@ BASELINE = "baseline"
 class Leaderboard(Strict):
     """The candidates, the chosen one first and the others from best to worst, and why it was chosen.
 
-    Beside them the baseline on the same folds. `left_out` names candidates that cannot keep to the
-    contract's `monotonic` columns, or with `on_disk` do not learn from rows that stay there.
+    Beside them the baseline on the same folds. `left_out` names candidates that were not compared, and
+    `why_left_out` says why.
     """
 
     metric_name: str
@@ -26,16 +26,7 @@ class Leaderboard(Strict):
     baseline: CandidateResult
     reason: str
     left_out: tuple[str, ...] = ()
-    on_disk: bool = False
-
-    @property
-    def why_left_out(self) -> str:
-        """What is wrong with those that were left out."""
-        return (
-            "not LightGBM, which alone learns from rows on disk"
-            if self.on_disk
-            else "cannot keep the contract's 'monotonic'"
-        )
+    why_left_out: str = ""
 
     @property
     def rows(self) -> tuple[CandidateResult, ...]:
@@ -49,7 +40,7 @@ def compare(
     target: Floats,
     folds: Sequence[Fold],
     left_out: Sequence[str] = (),
-    on_disk: bool = False,
+    why_left_out: str = "",
 ) -> Leaderboard:
     """Choose among candidates that were cross-validated on `folds`, and test each against the chosen one.
 
@@ -89,7 +80,7 @@ def compare(
         baseline=tested[-1],
         reason=reason,
         left_out=tuple(left_out),
-        on_disk=on_disk,
+        why_left_out=why_left_out,
     )
 
 

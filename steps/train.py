@@ -90,7 +90,8 @@ def fit_best(
         training_rows, problem, settings.folds, settings.repeats, settings.seed
     )
     left_out = sorted(set(settings.candidates) - set(settings.candidates_for(problem)))
-    board = compare(results, problem, rows.target, folds, left_out)
+    why = f"cannot keep predictions from turning along {', '.join(problem.monotonic)} ('monotonic')"
+    board = compare(results, problem, rows.target, folds, left_out, why if left_out else "")
     best = next(result for result in results if result.candidate == board.results[0].candidate)
     out_of_fold = out_of_folds[results.index(best)]
     seed, threads = settings.seed, cores()

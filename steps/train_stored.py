@@ -9,7 +9,7 @@ from zenml.types import HTMLString
 from millrace import large, plots, tuning
 from millrace.bundle import FittedModel
 from millrace.contract import Problem
-from millrace.engine import Engine
+from millrace.engine import EngineChoice
 from millrace.large import Bins, StoredRows
 from millrace.large.engines import growing
 from millrace.large.search import StoredSearch
@@ -28,10 +28,12 @@ from steps.materializers import FittedModelMaterializer, Plots, PlotsMaterialize
 from steps.train import CrossValidation, cores
 from steps.tune import Progress
 
+WHY_LEFT_OUT = "not LightGBM, which alone learns from rows on disk"
+
 
 @step(output_materializers={"tuning_plots": PlotsMaterializer})
 def tune_stored(
-    rows: StoredRows, problem: Problem, plan: CrossValidation, budget: Tuning, engine: Engine
+    rows: StoredRows, problem: Problem, plan: CrossValidation, budget: Tuning, engine: EngineChoice
 ) -> tuple[
     Annotated[CrossValidation, "plan"],
     Annotated[TuningResult, "tuning"],
@@ -60,7 +62,7 @@ def tune_stored(
 
 @step(output_materializers={"out_of_fold": TableMaterializer})
 def cross_validate_stored(
-    rows: StoredRows, plan: CrossValidation, engine: Engine
+    rows: StoredRows, plan: CrossValidation, engine: EngineChoice
 ) -> tuple[Annotated[CandidateResult, "candidate"], Annotated[pd.DataFrame, "out_of_fold"]]:
     """Fit and score one candidate on every fold of all rows."""
     bins = Bins.of(rows)
@@ -85,7 +87,7 @@ def fit_best_stored(
     results: list[CandidateResult],
     out_of_folds: list[pd.DataFrame],
     left_out: list[str],
-    engine: Engine,
+    engine: EngineChoice,
 ) -> tuple[
     Annotated[FittedModel, "model"],
     Annotated[Leaderboard, "leaderboard"],
@@ -96,7 +98,7 @@ def fit_best_stored(
     """Fit the best candidate on all training rows; threshold and intervals are by out-of-fold rows."""
     first = out_of_folds[0]
     folds = known_folds(first, settings.folds)
-    board = compare(results, problem, first["target"].to_numpy(), folds, left_out, on_disk=True)
+    board = compare(results, problem, first["target"].to_numpy(), folds, left_out, WHY_LEFT_OUT)
     best = next(result for result in results if result.candidate == board.results[0].candidate)
     out_of_fold, chosen = out_of_folds[results.index(best)], settings.candidates[best.candidate]
     assert isinstance(chosen, LightGBMSettings), "the others have been left out"
