@@ -6,6 +6,7 @@ not change.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class Cells:
             self.up_to += self._ranked(known, "left")
             self.below += self._ranked(known, "right")
 
-    def _ranked(self, known: Matrix, side: "str") -> Counts:
-        places = np.searchsorted(self.edges, known, side=side)  # type: ignore[call-overload]
+    def _ranked(self, known: Matrix, side: Literal["left", "right"]) -> Counts:
+        places = np.searchsorted(self.edges, known, side=side)
         counts: Counts = np.cumsum(np.bincount(places, minlength=len(self.edges) + 1)[:-1])
         return counts
 

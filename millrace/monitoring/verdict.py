@@ -69,8 +69,8 @@ class Counted(Strict):
 
     `judged` by variant, `others` by the version that answered; `future` are dated after the run began,
     `unanswered` have no whole answer, `damaged` counts requests that could not be read. Of outcomes,
-    `late` are those of judged versions' rows that came in the window, `unknown` those of no row in the log,
-    `early` those dated before the answer that they are of.
+    `replaced` are those that later ones took the place of, `unknown` those of no row in the log,
+    `future_outcomes` those dated after the run began, `early` those dated before the answer that they are of.
     """
 
     judged: dict[str, int]

@@ -167,5 +167,6 @@ def test_settings_that_cannot_hold_the_rate_are_refused() -> None:
     assert MonitoringSettings(false_alarms=0.01, bootstrap=300)
     with pytest.raises(ValidationError, match="'bootstrap' must be at least 29"):
         MonitoringSettings(false_alarms=0.001, bootstrap=2000)
-    with pytest.raises(ValidationError, match="window"):
-        MonitoringSettings(window="a week")
+    for window in ("a week", "some 7d or so"):
+        with pytest.raises(ValidationError, match="window"):
+            MonitoringSettings(window=window)
