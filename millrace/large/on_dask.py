@@ -78,11 +78,13 @@ def _lost(scheduler: str | None, error: Exception) -> EngineError:
 def _send(client: Client, bins: Bins) -> list[Block]:
     """All rows, consecutive ones to each worker, so that it has its share."""
     workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
-    starts = range(0, bins.rows.rows, BATCH)
+    # Also of a table with few rows, each worker has some.
+    size = min(BATCH, -(-bins.rows.rows // len(workers)))
+    starts = range(0, bins.rows.rows, size)
     learnt, weights = bins.about.learnt, bins.about.weights
     blocks = []
     for number, start in enumerate(starts):
-        stop = min(start + BATCH, bins.rows.rows)
+        stop = min(start + size, bins.rows.rows)
         worker = workers[number * len(workers) // len(starts)]
         part = (
             bins.matrix(start, stop).astype(np.float32),
