@@ -56,12 +56,13 @@ def test_gauges_say_what_the_verdict_says(task: Task, tmp_path: Path) -> None:
     verdict = make_verdict(task, shift=3)
     gauges.publish(tmp_path / "deep" / "homes.prom", verdict)
     text = (tmp_path / "deep" / "homes.prom").read_text()
+    common = {"problem": "homes", "version": "3"}
     found = {
-        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "version")): sample
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name not in common)): sample
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert {sample.labels["version"] for sample in found.values()} == {"3"}
+    assert all(sample.labels.items() >= common.items() for sample in found.values())
     value = {key: sample.value for key, sample in found.items()}
     assert value["millrace_drift_status", "drift"] == 1
     assert (
@@ -79,8 +80,8 @@ def test_gauges_say_what_the_verdict_says(task: Task, tmp_path: Path) -> None:
 
 def test_where_there_is_no_verdict_there_is_no_number() -> None:
     text = gauges.exposition(make_verdict(rows=20)).decode()
-    assert 'millrace_drift_status{status="not enough data",version="3"} 1.0' in text
-    assert 'millrace_drift_status{status="no drift",version="3"} 0.0' in text
+    assert 'millrace_drift_status{problem="homes",status="not enough data",version="3"} 1.0' in text
+    assert 'millrace_drift_status{problem="homes",status="no drift",version="3"} 0.0' in text
     assert "\nmillrace_drift_score{" not in text
 
 
