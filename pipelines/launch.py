@@ -7,6 +7,7 @@ from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from stacks.dead_runs import this_process
+from stacks.outcomes import SUBJECT, Subject, note_failed_step, noting
 from stacks.stack_files import Stack
 
 
@@ -20,7 +21,7 @@ def launch(
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
 
-    The run's own settings come before those of the stack.
+    The run's own settings come before those of the stack. How it ends is noted for Prometheus.
 
     Errors of steps come through as they are: the pipelines fail fast.
     """
@@ -30,14 +31,25 @@ def launch(
     options = {**stack.run_options(), **options}
     # Of a run in a cluster, this process is not the one that makes it.
     here = stack.components["orchestrator"].flavor == "local"
+    subject = _subject(pipeline, experiment, stack)
     configured = pipeline.with_options(
         **{
             **options,
             "run_name": f"{experiment}-{{date}}-{{time}}",
-            "extra": {"process": this_process()} if here else {},
+            "extra": {SUBJECT: subject.model_dump(), **({"process": this_process()} if here else {})},
+            "on_failure": note_failed_step,
             "tags": [experiment],
             "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
         }
     )
-    run = configured(**parameters)
+    with noting(subject):
+        run = configured(**parameters)
     return Client().get_pipeline_run(run.id)
+
+
+def _subject(pipeline: Pipeline, experiment: str, stack: Stack) -> Subject:
+    """What runs, in the command line's words; experiments of training are called as the problem is."""
+    if pipeline.name in ("training", "large_training"):
+        return Subject(stack=stack.name, pipeline="training", problem=experiment)
+    name, _, problem = experiment.partition("_")
+    return Subject(stack=stack.name, pipeline=name, problem=problem)
