@@ -49,11 +49,14 @@ class Calendar:
         soonest = None
         for name, planned in self._queue.planned().items():
             trigger = self._triggers[name]
-            # A moment that was planned under a clock that has been put back since may be years away.
-            due = min(datetime.fromtimestamp(planned.next, UTC), _next(trigger, now))
+            due, coming = datetime.fromtimestamp(planned.next, UTC), _next(trigger, now)
+            if due > now and due > coming:
+                # Planned under a clock that has been put back since, perhaps by years.
+                due = coming
+                self._queue.move(name, due.timestamp())
             if due <= now:
                 moment = _last(trigger, due, now)
-                due = _next(trigger, moment + timedelta(microseconds=1))
+                due = _after(trigger, moment)
                 order = scheduled(name, self._settings.schedules[name], moment, self._settings.zone)
                 taken, job = self._queue.fire(order, due.timestamp(), now.timestamp())
                 if taken != "repeated":
@@ -83,11 +86,16 @@ def _next(trigger: CronTrigger, after: datetime) -> datetime:
     return found.astimezone(UTC)
 
 
+def _after(trigger: CronTrigger, moment: datetime) -> datetime:
+    return _next(trigger, moment + timedelta(microseconds=1))
+
+
 def _last(trigger: CronTrigger, first: datetime, now: datetime) -> datetime:
     """The last moment from `first`, which is one, to now; after any absence it takes few steps."""
     span = SHORTEST
-    while (moment := _next(trigger, max(first, now - span))) > now:
+    while now - span > first and _next(trigger, now - span) > now:
         span *= 2
-    while (later := _next(trigger, moment + timedelta(microseconds=1))) <= now:
+    moment = _next(trigger, now - span) if now - span > first else first
+    while (later := _after(trigger, moment)) <= now:
         moment = later
     return moment

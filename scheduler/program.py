@@ -134,6 +134,8 @@ def _bound(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        # From now on who asks is answered, if only in a moment.
+        listening.listen(128)
     except OSError as error:
         listening.close()
         raise UserError(f"{host}:{port}: {error.strerror}; choose another with --port.") from None

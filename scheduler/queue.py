@@ -194,6 +194,11 @@ class Queue:
             rows = [(name, one.cron, one.next) for name, one in planned.items()]
             database.executemany("INSERT INTO schedules VALUES (?, ?, ?)", rows)
 
+    def move(self, name: str, following: float) -> None:
+        """Give a schedule another next moment."""
+        with self._writing() as database:
+            database.execute("UPDATE schedules SET next = ? WHERE name = ?", [following, name])
+
     def fire(self, order: Order, following: float, now: float) -> tuple[Taken, int]:
         """Queue what a schedule has come to, and move it on to its next moment: both or neither."""
         with self._writing() as database:
