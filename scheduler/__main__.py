@@ -46,7 +46,14 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_ACTIONS = {"start": _start, "status": _status}
+def _kubernetes(arguments: argparse.Namespace) -> int:
+    from scheduler.kubernetes import manifests
+
+    print(manifests(read_schedules(arguments.schedules), arguments.stack), end="")
+    return 0
+
+
+_ACTIONS = {"start": _start, "status": _status, "kubernetes": _kubernetes}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("action", choices=list(_ACTIONS))
     parser.add_argument(
         "--schedules", type=Path, default=FILE, metavar="FILE", help="which file (configs/schedules.yaml)"
+    )
+    parser.add_argument(
+        "--stack", default="production", help="for kubernetes: where its CronJobs run (%(default)s)"
     )
     # In a container that publishes its port on its machine's loopback alone.
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")

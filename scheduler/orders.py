@@ -28,25 +28,19 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def scheduled(name: str, schedule: Schedule, moment: datetime, zone: ZoneInfo) -> Order:
-    """What a schedule runs at a moment."""
-    arguments = arguments_of(schedule, f"{moment.astimezone(zone):%Y-%m-%d}")
+    """What a schedule runs at a moment.
+
+    On the night when an hour comes twice, what comes at a set hour is run once, what comes every hour twice.
+    """
+    local = moment.astimezone(zone)
+    hours = schedule.cron.split()[1]
+    clock = f"{local:%Y-%m-%dT%H:%M}"
+    cause = f"{name}@{clock}{f'{local:%z}' if hours.startswith('*') else ''}[{zone.key}]"
+    arguments = arguments_of(schedule, f"{local:%Y-%m-%d}")
     if schedule.pipeline == "retraining":
-        return _retraining(
-            name,
-            schedule.problem,
-            schedule.stack,
-            arguments,
-            cause=f"{name}@{moment:%Y-%m-%dT%H:%M:%SZ}",
-            reason=f"{name}, {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})",
-        )
-    return Order(
-        name=name,
-        arguments=arguments,
-        scope=json.dumps(arguments),
-        cause=f"{name}@{moment:%Y-%m-%dT%H:%M:%SZ}",
-        reason="",
-        told=False,
-    )
+        reason = f"{name}, {local:%Y-%m-%d %H:%M} ({zone.key})"
+        return _retraining(name, schedule.problem, schedule.stack, arguments, cause, reason)
+    return Order(name, arguments, json.dumps(arguments), cause, reason="", told=False)
 
 
 def alerted(problem: str, trigger: str, stack: str, cause: str, reason: str) -> Order:

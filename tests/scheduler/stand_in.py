@@ -1,7 +1,8 @@
-"""Stands for run.py where what is tested is the scheduler: says how it was called, and ends as it is told to.
+"""Stands for run.py where the scheduler is tested: says how it was called, and ends as it is told to.
 
-In MILLRACE_HOME it writes `calls.jsonl`, and reads `behaviour.json`: the `code` to end with, whether to `hold`
-until there is a file `released`, to be `deaf` to SIGINT, to `leave` a process behind, to `print` so many bytes.
+In MILLRACE_HOME it writes `calls.jsonl`, and reads `behaviour.json`: the `code` to end with (below zero, a
+signal), whether to `hold` until there is a file `released`, to be `deaf` to SIGINT, to `leave` a process
+behind, to `print` so many bytes.
 """
 
 import json

@@ -46,7 +46,7 @@ def test_what_is_shipped_can_be_read() -> None:
         ("retraining", "training", "line 5: 'schedules.weekly.pipeline' is 'training'; expected"),
         ("iris", "irsi", "line 6: 'schedules.weekly.problem': Unknown problem 'irsi'. Did you mean 'iris'?"),
         ("problem: iris", "problem: iris\n    stack: prod", "line 7: 'schedules.weekly.stack': Unknown"),
-        ("problem: iris", "problem: iris\n    since: 24h", "'schedules.weekly': 'since' is not for retraining"),
+        ("problem: iris", "problem: iris\n    since: 24h", "'since' is not for retraining"),
         ("retraining", "inference", "line 3: 'schedules.weekly': inference needs 'input' and 'output'"),
         ("weekly:", "Weekly!:", "line 3: 'schedules.Weekly!.[key]': string should match pattern"),
         ("weekly:", "alert:", "line 2: 'schedules': 'alert' is what jobs of alerts are called"),
