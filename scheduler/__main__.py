@@ -12,7 +12,7 @@ from stacks import environment
 
 def main() -> int:
     """Do what is asked. Returns 0; 1 after a fault of ours; 2 for what the user can mend."""
-    arguments = _parser().parse_args()
+    arguments = command_line().parse_args()
     environment.prepare()
     try:
         return _ACTIONS[arguments.action](arguments)
@@ -56,7 +56,8 @@ def _kubernetes(arguments: argparse.Namespace) -> int:
 _ACTIONS = {"start": _start, "status": _status, "kubernetes": _kubernetes}
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What can be said after `python -m scheduler`."""
     parser = argparse.ArgumentParser(
         prog="python -m scheduler", description="What runs by itself: docs/scheduler.md."
     )

@@ -51,7 +51,7 @@ def start(settings: Schedules, host: str = HOST, port: int = PORT, command: Sequ
         UserError: another scheduler has this home, or the address is taken, or the queue is damaged.
     """
     place = folder()
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         # Who asks for its status holds the lock for a moment.
         with _only_one(place, 1), _bound(host, port) as listening:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 TOKEN, TOKEN_FILE = "MILLRACE_SCHEDULER_TOKEN", "MILLRACE_SCHEDULER_TOKEN_FILE"
@@ -22,10 +23,12 @@ def provide(folder: Path) -> Path | None:
     if os.environ.get(TOKEN):
         return None
     path = token_path(folder)
-    if not os.environ.get(TOKEN_FILE) and not path.exists():
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
+    if not os.environ.get(TOKEN_FILE):
+        # Staging's Alertmanager may be about to do the same.
+        with suppress(FileExistsError):
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_urlsafe(32))
     return path
 
 
