@@ -66,14 +66,17 @@ class Calendar:
 
     def run(self, stop: Event, awake: Event) -> None:
         """Queue what comes until it is told to stop; `awake` is set when there is something to run."""
-        pause = 0.0
+        pause, told = 0.0, False
         while not stop.wait(pause):
             now, pause = datetime.now(UTC), LOOK.total_seconds()
             try:
                 soonest = self.fire(now)
             except sqlite3.Error as error:
-                log.error("The queue cannot be written: %s; the calendar waits.", error)
+                if not told:
+                    log.error("The queue cannot be written: %s; the calendar waits.", error)
+                told = True
                 continue
+            told = False
             awake.set()
             if soonest is not None:
                 pause = min(max((soonest - datetime.now(UTC)).total_seconds(), 0.0), pause)

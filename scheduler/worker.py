@@ -21,7 +21,7 @@ from typing import Any, Literal
 from scheduler.queue import Job, Queue
 from scheduler.settings import Schedules
 from scheduler.token import VARIABLES
-from stacks.environment import ROOT
+from stacks.environment import ROOT, home
 
 log = logging.getLogger("scheduler")
 # How often a running job, and the queue, are looked at, in seconds.
@@ -79,6 +79,7 @@ class Worker:
 
     def _start(self, arguments: Sequence[str], path: Path) -> "subprocess.Popen[bytes]":
         """A job's process; it inherits the lock, on which this one's own hold ends here."""
+        environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         with path.open("ab") as output, self._opened_lock() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return subprocess.Popen(
@@ -87,7 +88,7 @@ class Worker:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if name not in VARIABLES},
+                env={**environment, "MILLRACE_HOME": str(home())},
                 # Of its own group: Ctrl-C is the scheduler's to pass on.
                 start_new_session=True,
                 pass_fds=[lock],

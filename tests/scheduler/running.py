@@ -19,7 +19,7 @@ import yaml
 from scheduler.queue import Job, Queue
 from tests.conftest import ROOT
 
-# `python -m scheduler start` on any port, with another command than run.py.
+# `python -m scheduler start` with another command than run.py.
 PROGRAM = """
 import logging, sys
 from pathlib import Path
@@ -30,7 +30,7 @@ logging.basicConfig(format="%(message)s", level=logging.WARNING)
 logging.getLogger("scheduler").setLevel(logging.INFO)
 command = [sys.executable, sys.argv[2]]
 try:
-    sys.exit(program.start(read_schedules(Path(sys.argv[1])), port=0, command=command))
+    sys.exit(program.start(read_schedules(Path(sys.argv[1])), port=int(sys.argv[3]), command=command))
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -123,12 +123,12 @@ class Running:
         """Tell the next jobs how."""
         (self.home / "behaviour.json").write_text(json.dumps(behaviour))
 
-    def start(self, command: Path = STAND_IN) -> None:
-        """Start a scheduler, and wait until it answers."""
+    def start(self, command: Path = STAND_IN, port: int = 0) -> None:
+        """Start a scheduler, on any port unless one is given, and wait until it answers."""
         with (self.home / "log").open("a") as log:
             seen = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, self.schedules(), command],
+                [sys.executable, "-c", PROGRAM, self.schedules(), command, str(port)],
                 cwd=ROOT,
                 env={**os.environ, "MILLRACE_HOME": str(self.home), **self.environment},
                 stdout=log,

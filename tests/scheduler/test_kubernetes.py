@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 
 import run
 from millrace.errors import UserError
@@ -40,13 +40,12 @@ def test_what_is_committed_is_what_the_file_says() -> None:
 
 
 def test_kubernetes_api_knows_every_field() -> None:
-    configuration = Configuration()
-    # This client's own check wants a field that the API does not.
-    configuration.client_side_validation = False
     for resource in yaml.safe_load_all(COMMITTED.read_text()):
-        client = ApiClient(configuration)
-        read = client.deserialize(SimpleNamespace(data=json.dumps(resource)), "V1CronJob")
-        assert client.sanitize_for_serialization(read) == resource
+        for rule in resource["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]:
+            # This version of the client insists on it, the API does not.
+            rule.setdefault("onPodConditions", [])
+        read = ApiClient().deserialize(SimpleNamespace(data=json.dumps(resource)), "V1CronJob")
+        assert ApiClient().sanitize_for_serialization(read) == resource
 
 
 def test_run_py_takes_the_arguments_and_knows_its_cause() -> None:
