@@ -16,11 +16,15 @@ def launch(
     stack: Stack,
     use_cache: bool,
     experiment: str,
+    *,
+    name: str | None = None,
+    told: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
 
-    The run's own settings come before those of the stack.
+    The run is called after `name`, or else after its experiment, and has that as a tag; `told` is kept with
+    it. Its own settings come before those of the stack.
 
     Errors of steps come through as they are: the pipelines fail fast.
     """
@@ -30,12 +34,13 @@ def launch(
     options = {**stack.run_options(), **options}
     # Of a run in a cluster, this process is not the one that makes it.
     here = stack.components["orchestrator"].flavor == "local"
+    name = name or experiment
     configured = pipeline.with_options(
         **{
             **options,
-            "run_name": f"{experiment}-{{date}}-{{time}}",
-            "extra": {"process": this_process()} if here else {},
-            "tags": [experiment],
+            "run_name": f"{name}-{{date}}-{{time}}",
+            "extra": {**({"process": this_process()} if here else {}), **(told or {})},
+            "tags": [name],
             "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
         }
     )
