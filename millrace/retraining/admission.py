@@ -60,7 +60,12 @@ def admit(trigger: Trigger, past: Sequence[Attempt], settings: RetrainingSetting
             f"{settings.cool_down} ago. A person may ask before: --trigger person."
         )
     budget = settings.budget
-    spent = [attempt for attempt in past if attempt.started > trigger.asked - budget.time]
+    # All attempts for a cause are one retraining, and that for this one has been let begin.
+    spent = {
+        attempt.trigger.cause or attempt.name
+        for attempt in past
+        if attempt.started > trigger.asked - budget.time
+    } - {trigger.cause}
     if len(spent) >= budget.runs:
         return (
             f"The budget is spent: {len(spent)} retrainings within {budget.within}, {budget.runs} are "

@@ -76,13 +76,16 @@ def test_after_a_retraining_the_next_one_waits_but_for_a_person() -> None:
 
 
 def test_a_budget_counts_every_attempt_of_its_time() -> None:
-    past = [attempt(10 + 24 * day, "failed", cause="b@1") for day in range(4)]
+    past = [attempt(10 + 24 * day, "failed", cause=f"{day}@1") for day in range(4)]
     why = admit(trigger(), past, SETTINGS)
     assert why is not None
     assert why.startswith("The budget is spent: 4 retrainings within 7d, 4 are allowed (budget.runs).")
     assert admit(trigger("person"), past, SETTINGS) is None
     assert admit(trigger(), past[1:], SETTINGS) is None
     assert admit(trigger(asked=NOW + timedelta(days=4)), past, SETTINGS) is None
+    # Those of one cause are one, and a cause that was begun may go on.
+    assert admit(trigger(), [attempt(hours, "failed", cause="b@1") for hours in range(9)], SETTINGS) is None
+    assert admit(trigger(cause="2@1"), past, SETTINGS) is None
 
 
 @given(st.lists(st.tuples(st.floats(0, 400), st.sampled_from(["completed", "failed"])), max_size=30))
