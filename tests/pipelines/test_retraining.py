@@ -111,8 +111,11 @@ def test_a_cause_makes_one_new_champion_and_its_lineage_says_why(home: Home, tmp
     assert lineage["tag"] == "decay: decay of version 1"
     assert lineage["metadata"] == "decay of version 1"
     assert (lineage["rows"], lineage["provenance"]) == (400, "decay")
-    assert lineage["runs"][0].startswith("iris-")
-    assert lineage["runs"][1].startswith("retraining_iris-")
+    assert [name.partition("-")[0] for name in lineage["runs"]] == [
+        "inference_iris",
+        "iris",
+        "retraining_iris",
+    ]
 
     # Told again, by another one, and by a calendar; a person may, and the same model is no second version.
     again = retrain(home, tmp_path, *DECAY, *WINDOW)
