@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from millrace.contract import Task
 from millrace.errors import UserError
 from millrace.metrics import Interval
+from millrace.moments import begin
 from millrace.monitoring import MonitoringSettings, Verdict, gauges, history
 from millrace.monitoring.evidently_reports import KINDS, reports
 from millrace.monitoring.judging import judge
-from millrace.monitoring.moments import begin
 from millrace.monitoring.page import notes, verdict_page
 from millrace.monitoring.performance import perform
 from millrace.monitoring.plots import history_plot
