@@ -3,6 +3,7 @@
 import logging
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -48,22 +49,20 @@ def start(settings: Schedules, host: str = HOST, port: int = PORT, command: Sequ
     Jobs are run by `command`, run.py, with arguments.
 
     Raises:
-        UserError: another scheduler has this home, or the address is taken, or the queue is damaged.
+        UserError: another scheduler has this home, the address is taken, or the home cannot be used.
     """
     place = folder()
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Who asks for its status holds the lock for a moment.
         with _only_one(place, 1), _bound(host, port) as listening:
             queue = Queue(place / "queue.db")
             queue.check()
-            secret = token.provide(place)
-            address, number = listening.getsockname()[:2]
-            where = secret or token.TOKEN
-            log.info("the scheduler is on http://%s:%d; its token is in %s", address, number, where)
             return _run(settings, place, queue, listening, command)
     except Timeout:
         raise UserError(f"Another scheduler runs on {place}; one is enough.") from None
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{place}: cannot be written: {error}.") from None
 
 
 def _run(
@@ -107,6 +106,9 @@ def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     calendar.plan(datetime.now(UTC))
+    where = token.provide(place) or token.TOKEN
+    address, number = listening.getsockname()[:2]
+    log.info("the scheduler is on http://%s:%d; its token is in %s", address, number, where)
     parts = [
         part(lambda: calendar.run(stop, awake)),
         part(lambda: worker.run(stop, awake)),

@@ -6,6 +6,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 TOKEN, TOKEN_FILE = "MILLRACE_SCHEDULER_TOKEN", "MILLRACE_SCHEDULER_TOKEN_FILE"
 # A job is told neither.
@@ -24,11 +25,11 @@ def provide(folder: Path) -> Path | None:
         return None
     path = token_path(folder)
     if not os.environ.get(TOKEN_FILE):
-        # Staging's Alertmanager may be about to do the same.
-        with suppress(FileExistsError):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(32))
+        # Staging's Alertmanager may be about to do the same; whole or not at all, on a full disk, too.
+        with NamedTemporaryFile("w", dir=folder) as file, suppress(FileExistsError):
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.link(file.name, path)
     return path
 
 

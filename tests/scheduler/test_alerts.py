@@ -1,6 +1,5 @@
 """From an alert to a command: nothing that somebody writes into an alert becomes an option of its own."""
 
-import argparse
 import json
 
 import msgspec
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import run
 from scheduler.alerts import REASON, Alert, Notification, Unwanted, order_of
 from tests.scheduler.running import alert, notification
 
@@ -36,13 +36,11 @@ def test_whatever_is_written_the_command_is_the_same_but_for_the_reason(
     assert 0 < len(order.reason) <= REASON
     assert "\n" not in order.reason
     assert "\x00" not in order.reason
-    parser = argparse.ArgumentParser()
-    for name in ("pipeline", "problem", "stack", "trigger", "reason", "cause"):
-        parser.add_argument(f"--{name}")
     words = [*order.arguments, f"--reason={order.reason}", f"--cause={order.cause}"]
-    understood = parser.parse_args(words)
-    assert (understood.problem, understood.stack) == ("iris", "local")
-    assert (understood.reason, understood.cause) == (order.reason, one.cause)
+    understood = vars(run._parser().parse_args(words))
+    assert (understood.pop("reason"), understood.pop("cause")) == (order.reason, one.cause)
+    plain = vars(run._parser().parse_args(list(order.arguments)))
+    assert understood == {name: plain[name] for name in understood}
 
 
 @given(TEXT, TEXT)

@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 from tests.conftest import ROOT
 from tests.scheduler.running import PATIENCE, Running, alert
@@ -49,6 +51,16 @@ def test_a_damaged_queue(scheduler: Running) -> None:
         assert "queue.db: file is not a database; if it is damaged, move it away." in refused(
             scheduler, action
         )
+
+
+def test_a_queue_that_is_locked_at_the_start(scheduler: Running) -> None:
+    scheduler.queue.check()
+    with closing(sqlite3.connect(scheduler.folder / "queue.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert f"{scheduler.folder}: cannot be written: database is locked." in refused(
+            scheduler, "start", "--port=0"
+        )
+    assert not (scheduler.folder / "token").exists()
 
 
 def test_a_wrong_file(scheduler: Running) -> None:
