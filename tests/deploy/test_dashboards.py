@@ -3,13 +3,10 @@
 Grafana itself comes only as an image; what it would ask Prometheus is asked here.
 """
 
-import http.server
 import json
 import re
-import shutil
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import combinations
@@ -25,10 +22,10 @@ from millrace.bundle import verify
 from millrace.monitoring import gauges
 from stacks import outcomes
 from tests.bentos.conftest import bentoml_home, houses, houses_folder  # noqa: F401
-from tests.bentos.running import HOUSE, NAME, Service, free_port, running, wait_for
+from tests.bentos.running import HOUSE, NAME, Service, running, wait_for
+from tests.deploy.watching import prometheus, told
 from tests.millrace.verdicts import make_verdict
 
-ROOT = Path(__file__).parent.parent.parent
 BOARDS = ("data", "model", "pipelines", "service")
 UNITS = {"dtdurations", "none", "percentunit", "reqps", "s", "short"}
 # A panel is on a grid of 24 columns.
@@ -63,70 +60,13 @@ def filled(query: str) -> str:
     return re.sub(r"\$(\w+)", lambda found: CHOSEN[found[1]], query)
 
 
-@contextmanager
-def told(tell: Callable[[], bytes]) -> Iterator[int]:
-    """An exposition on a port of this machine."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(tell())
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
-
-
-@contextmanager
-def prometheus(folder: Path, **targets: int) -> Iterator[httpx.Client]:
-    """A Prometheus with our configuration and rules, that looks every second."""
-    shutil.copytree(ROOT / "deploy" / "prometheus", folder / "configuration")
-    configuration = folder / "configuration" / "prometheus.yml"
-    configuration.write_text(configuration.read_text().replace("_interval: 15s", "_interval: 1s"))
-    (folder / "configuration" / "targets").mkdir()
-    for name, port in targets.items():
-        place = folder / "configuration" / "targets" / f"{name}.json"
-        place.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
-    address = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
-            wait_for(lambda: _is_ready(client))
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/-/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def watched(
     bentoml_home: Path,  # noqa: ARG001, F811
     houses_folder: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[httpx.Client]:
-    """Prometheus beside a service that is asked, is told outcomes and has a verdict, and ends of pipelines."""
+    """Prometheus beside a service that is asked, told outcomes and judged, and ends of pipelines."""
     build_bento(store_model(houses_folder, NAME, verify(houses_folder), "3"))
     verdict = make_verdict(shift=3, until=datetime.now(UTC)).model_copy(update={"problem": NAME})
     folder = tmp_path_factory.mktemp("watched")
