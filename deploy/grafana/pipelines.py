@@ -89,13 +89,17 @@ def build() -> Dashboard:
             )
         )
         .with_row(Row("Scheduler"))
-        .with_panel(lines("Queue", "Jobs that wait.", "short", ("sum(millrace_jobs_waiting)", "waiting")))
+        .with_panel(
+            lines("Queue", "Jobs that wait.", "short", ("sum(millrace_jobs_waiting)", "waiting"), width=8)
+        )
         .with_panel(
             lines(
-                "Jobs by outcome",
-                "Jobs that ended within an hour.",
-                "short",
-                ("sum by (name, outcome) (increase(millrace_jobs_total[1h]))", "{{name}}: {{outcome}}"),
+                "The job that runs",
+                "For how long it has done so.",
+                "s",
+                ("time() - max by (name) (millrace_job_start_timestamp_seconds)", "{{name}}"),
+                width=8,
+                nothing="none",
             )
         )
         .with_panel(
@@ -104,6 +108,15 @@ def build() -> Dashboard:
                 "What the last job of each name took.",
                 "s",
                 ("max by (name) (millrace_job_seconds)", "{{name}}"),
+                width=8,
+            )
+        )
+        .with_panel(
+            lines(
+                "Jobs by outcome",
+                "Jobs that ended within an hour.",
+                "short",
+                ("sum by (name, outcome) (increase(millrace_jobs_total[1h]))", "{{name}}: {{outcome}}"),
             )
         )
         .with_panel(

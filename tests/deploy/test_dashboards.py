@@ -39,6 +39,7 @@ HOUSES = [{**HOUSE, "rooms": rooms, "height": None} for rooms in range(1, 30)]
 SCHEDULER = """
 millrace_jobs_waiting 1
 millrace_jobs_total{name="hourly-monitoring",outcome="done"} 3
+millrace_job_start_timestamp_seconds{name="hourly-monitoring"} 1.7e9
 millrace_job_seconds{name="hourly-monitoring"} 4.5
 millrace_schedule_next_timestamp_seconds{name="hourly-monitoring"} 1.9e9
 millrace_alerts_received_total{outcome="queued"} 1
