@@ -127,6 +127,10 @@ bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows
 bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (half an hour)
 	@$(RUN) benchmarks/detection.py
 
+.PHONY: bench-monitoring
+bench-monitoring: .venv/.dev ## a million logged rows judged: seconds and memory, beside Evidently (ten minutes)
+	@$(RUN) benchmarks/monitoring.py
+
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
 	@$(RUN) benchmarks/interval_coverage.py

@@ -244,7 +244,7 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     from datetime import UTC, datetime
 
     from millrace.contract import load_problem
-    from millrace.monitoring.moments import begin
+    from millrace.moments import begin
 
     _refuse(arguments, ("data", "target"), "is not for --pipeline monitoring; it reads the prediction log")
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
@@ -262,6 +262,40 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _retraining(arguments: argparse.Namespace) -> Start:
+    from datetime import UTC, datetime
+    from typing import get_args
+
+    from millrace.contract import load_problem
+    from millrace.retraining.admission import LONGEST_CAUSE, LONGEST_REASON, Kind, Trigger
+    from millrace.sources import Source
+
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = arguments.trigger or "person"
+    if kind not in kinds:
+        raise unknown("trigger", kind, kinds)
+    if not arguments.reason:
+        raise UserError("--pipeline retraining needs to know why: pass --reason TEXT.")
+    _refuse(arguments, ("target",), "is for --pipeline profiling")
+    if arguments.cause and len(arguments.cause) > LONGEST_CAUSE:
+        raise UserError(f"--cause: has {len(arguments.cause)} characters, {LONGEST_CAUSE} at most are kept.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data) if arguments.data else problem.source
+    trigger = Trigger(
+        kind=kind, reason=arguments.reason[:LONGEST_REASON], cause=arguments.cause, asked=datetime.now(UTC)
+    )
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import retraining
+
+        retraining.run(problem, source=source, trigger=trigger, **common)
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -275,6 +309,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "promotion": _promotion,
     "inference": _inference,
     "monitoring": _monitoring,
+    "retraining": _retraining,
 }
 # Those of some pipelines alone.
 OPTIONS = {
@@ -282,6 +317,7 @@ OPTIONS = {
     ("inference", "training"): ("engine", "scheduler"),
     ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
     ("monitoring",): ("since",),
+    ("retraining",): ("trigger", "reason", "cause"),
 }
 
 
@@ -326,6 +362,12 @@ def _parser() -> argparse.ArgumentParser:
     watching = parser.add_argument_group("for monitoring")
     watching.add_argument(
         "--since", metavar="WHEN", help="24h, 7d, or a moment: rows since then (the settings' window)"
+    )
+    asking = parser.add_argument_group("for retraining")
+    asking.add_argument("--trigger", help="drift, decay, data, calendar, person (person)")
+    asking.add_argument("--reason", metavar="TEXT", help="why, as the run's lineage is to say it")
+    asking.add_argument(
+        "--cause", metavar="ID", help="what has happened; retrained once, however often it is told"
     )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(

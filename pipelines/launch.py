@@ -17,11 +17,15 @@ def launch(
     stack: Stack,
     use_cache: bool,
     experiment: str,
+    *,
+    name: str | None = None,
+    told: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
 
-    The run's own settings come before those of the stack. How it ends is noted for Prometheus.
+    The run is called after `name`, or else after its experiment, and has that as a tag; `told` is kept with
+    it. Its own settings come before those of the stack. How it ends is noted for Prometheus.
 
     Errors of steps come through as they are: the pipelines fail fast.
     """
@@ -31,14 +35,16 @@ def launch(
     options = {**stack.run_options(), **options}
     # Of a run in a cluster, this process is not the one that makes it.
     here = stack.components["orchestrator"].flavor == "local"
-    subject = _subject(pipeline, experiment, stack)
+    name = name or experiment
+    subject = _subject(pipeline, name, stack)
+    process = {"process": this_process()} if here else {}
     configured = pipeline.with_options(
         **{
             **options,
-            "run_name": f"{experiment}-{{date}}-{{time}}",
-            "extra": {SUBJECT: subject.model_dump(), **({"process": this_process()} if here else {})},
+            "run_name": f"{name}-{{date}}-{{time}}",
+            "extra": {SUBJECT: subject.model_dump(), **process, **(told or {})},
             "on_failure": note_failed_step,
-            "tags": [experiment],
+            "tags": [name],
             "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
         }
     )
@@ -47,9 +53,9 @@ def launch(
     return Client().get_pipeline_run(run.id)
 
 
-def _subject(pipeline: Pipeline, experiment: str, stack: Stack) -> Subject:
-    """What runs, in the command line's words; experiments of training are called as the problem is."""
+def _subject(pipeline: Pipeline, name: str, stack: Stack) -> Subject:
+    """What runs, in the command line's words; runs of training are called as the problem is."""
     if pipeline.name in ("training", "large_training"):
-        return Subject(stack=stack.name, pipeline="training", problem=experiment)
-    name, _, problem = experiment.partition("_")
-    return Subject(stack=stack.name, pipeline=name, problem=problem)
+        return Subject(stack=stack.name, pipeline="training", problem=name)
+    kind, _, problem = name.partition("_")
+    return Subject(stack=stack.name, pipeline=kind, problem=problem)

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from millrace.contract import Task
 from millrace.errors import UserError
+from millrace.moments import begin
 from millrace.monitoring import MonitoringSettings, gauges, history
 from millrace.monitoring.evidently_reports import KINDS, reports
-from millrace.monitoring.moments import begin
 from millrace.monitoring.page import notes, verdict_page
 from millrace.monitoring.plots import history_plot
 from tests.millrace.cases import TASKS, make_fitted, make_problem
