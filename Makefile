@@ -72,6 +72,10 @@ staging-status: .venv/.run ## what each of them does
 staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
 	@$(RUN) -m deploy.staging env
 
+.PHONY: dashboards
+dashboards: .venv/.dev ## write Grafana's dashboards, which are code in deploy/grafana/, as JSON
+	@$(RUN) -m deploy.grafana
+
 .PHONY: data-version
 data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
 	@$(RUN) -m examples.data_version

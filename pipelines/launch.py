@@ -37,15 +37,12 @@ def launch(
     here = stack.components["orchestrator"].flavor == "local"
     name = name or experiment
     subject = _subject(pipeline, name, stack)
+    process = {"process": this_process()} if here else {}
     configured = pipeline.with_options(
         **{
             **options,
             "run_name": f"{name}-{{date}}-{{time}}",
-            "extra": {
-                SUBJECT: subject.model_dump(),
-                **({"process": this_process()} if here else {}),
-                **(told or {}),
-            },
+            "extra": {SUBJECT: subject.model_dump(), **process, **(told or {})},
             "on_failure": note_failed_step,
             "tags": [name],
             "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
@@ -56,9 +53,9 @@ def launch(
     return Client().get_pipeline_run(run.id)
 
 
-def _subject(pipeline: Pipeline, experiment: str, stack: Stack) -> Subject:
-    """What runs, in the command line's words; experiments of training are called as the problem is."""
+def _subject(pipeline: Pipeline, name: str, stack: Stack) -> Subject:
+    """What runs, in the command line's words; runs of training are called as the problem is."""
     if pipeline.name in ("training", "large_training"):
-        return Subject(stack=stack.name, pipeline="training", problem=experiment)
-    name, _, problem = experiment.partition("_")
-    return Subject(stack=stack.name, pipeline=name, problem=problem)
+        return Subject(stack=stack.name, pipeline="training", problem=name)
+    kind, _, problem = name.partition("_")
+    return Subject(stack=stack.name, pipeline=kind, problem=problem)

@@ -11,44 +11,14 @@ from pydantic import ValidationError
 
 from millrace.contract import Task
 from millrace.errors import UserError
-from millrace.metrics import Interval
 from millrace.moments import begin
-from millrace.monitoring import MonitoringSettings, Verdict, gauges, history
+from millrace.monitoring import MonitoringSettings, gauges, history
 from millrace.monitoring.evidently_reports import KINDS, reports
-from millrace.monitoring.judging import judge
 from millrace.monitoring.page import notes, verdict_page
-from millrace.monitoring.performance import perform
 from millrace.monitoring.plots import history_plot
-from millrace.monitoring.verdict import Counted
 from tests.millrace.cases import TASKS, make_fitted, make_problem
-from tests.millrace.watched import QUICK, answered, make_baseline, tallied
-
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
-COUNTED = Counted(
-    judged={"champion": 200}, others={"7": 30}, shadow=0, future=2, unanswered=3, damaged=1, outcomes=150,
-    replaced=4, unknown=5, future_outcomes=6, early=7,
-)  # fmt: skip
-
-
-def make_verdict(
-    task: Task = "regression", rows: int = 200, until: datetime = NOW, shift: float = 0
-) -> Verdict:
-    baseline = make_baseline(task)
-    window = answered(make_fitted(task, "lightgbm"), max(rows, 1), seed=7)[:rows]
-    window["size"] += shift
-    labelled = type(baseline).from_sample(baseline.problem, window, dict.fromkeys(window, 0.2)).outcome
-    holdout = {name: Interval(value=0.5, low=0.4, high=0.6) for name in ("rmse", "log_loss")}
-    return Verdict(
-        problem="homes",
-        version="3",
-        bundle_digest="a" * 64,
-        since=until - timedelta(days=1),
-        until=until,
-        false_alarms=0.01,
-        drift=judge(baseline, tallied(baseline, window), QUICK),
-        performance=perform(baseline, holdout, labelled, labelled.predicted, QUICK),
-        counted=COUNTED,
-    )
+from tests.millrace.verdicts import COUNTED, NOW, make_verdict
+from tests.millrace.watched import answered
 
 
 @pytest.mark.parametrize("task", TASKS)
