@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from scheduler.orders import Order, alerted
+from scheduler.settings import Alerts
 
 Trigger = Literal["drift", "decay", "data", "calendar"]
 REASON = 300
@@ -44,7 +45,7 @@ class Unwanted(Exception):  # noqa: N818 - it says what is so
     """An alert that asks for nothing that is done here, and why."""
 
 
-def order_of(alert: Alert, problems: Collection[str], stack: str) -> Order:
+def order_of(alert: Alert, problems: Collection[str], settings: Alerts) -> Order:
     """The retraining that a firing alert asks for.
 
     Raises:
@@ -57,4 +58,4 @@ def order_of(alert: Alert, problems: Collection[str], stack: str) -> Order:
         raise Unwanted("its label 'problem' is none of configs/problems")
     told = alert.annotations.get("summary") or alert.labels.get("alertname") or f"{trigger} of {problem}"
     reason = CONTROL.sub(" ", told).strip()[:REASON] or f"{trigger} of {problem}"
-    return alerted(problem, trigger, stack, alert.cause, reason)
+    return alerted(problem, trigger, settings, alert.cause, reason)

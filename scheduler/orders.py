@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from scheduler.settings import ALERT, Schedule
+from scheduler.settings import ALERT, Alerts, Schedule
 
 DATE = "{date}"
 
@@ -43,10 +43,11 @@ def scheduled(name: str, schedule: Schedule, moment: datetime, zone: ZoneInfo) -
     return Order(name, arguments, json.dumps(arguments), cause, reason="", told=False)
 
 
-def alerted(problem: str, trigger: str, stack: str, cause: str, reason: str) -> Order:
+def alerted(problem: str, trigger: str, alerts: Alerts, cause: str, reason: str) -> Order:
     """The retraining that an alert asks for."""
-    arguments = _common("retraining", problem, stack, trigger)
-    return _retraining(ALERT, problem, stack, arguments, cause, reason)
+    settings = tuple(f"--set={setting}" for setting in alerts.set)
+    arguments = (*_common("retraining", problem, alerts.stack, trigger), *settings)
+    return _retraining(ALERT, problem, alerts.stack, arguments, cause, reason)
 
 
 def arguments_of(schedule: Schedule, date: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def _run(
     stop, awake, faults = threading.Event(), threading.Event(), []
     calendar = Calendar(queue, settings)
     worker = Worker(queue, place, settings, command)
-    receiver = Receiver(queue, Metrics(queue), place, settings.alerts.stack, awake)
+    receiver = Receiver(queue, Metrics(queue), place, settings.alerts, awake)
     server = uvicorn.Server(
         uvicorn.Config(
             receiver.application(),

@@ -23,6 +23,7 @@ from scheduler import token
 from scheduler.alerts import Alert, Notification, Unwanted, order_of
 from scheduler.metrics import Metrics
 from scheduler.queue import Queue
+from scheduler.settings import Alerts
 from stacks.environment import ROOT
 
 log = logging.getLogger("scheduler")
@@ -56,14 +57,14 @@ class Result(msgspec.Struct, omit_defaults=True):
 
 
 class Receiver:
-    """Queues what alerts ask for: retrainings on `stack`."""
+    """Queues what alerts ask for, as the settings say."""
 
-    def __init__(self, queue: Queue, metrics: Metrics, folder: Path, stack: str, awake: Event) -> None:
+    def __init__(self, queue: Queue, metrics: Metrics, folder: Path, settings: Alerts, awake: Event) -> None:
         """`folder` has the token; `awake` is set when something was queued."""
         self._queue = queue
         self._metrics = metrics
         self._folder = folder
-        self._stack = stack
+        self._settings = settings
         self._awake = awake
 
     def application(self) -> Starlette:
@@ -132,7 +133,7 @@ class Receiver:
         if alert.status == "resolved":
             return Result(alert.cause, "resolved")
         try:
-            order = order_of(alert, problems, self._stack)
+            order = order_of(alert, problems, self._settings)
         except Unwanted as error:
             return Result(alert.cause, "refused", why=str(error))
         taken, job = self._queue.add(order, time.time())

@@ -67,9 +67,10 @@ class Schedule(Strict):
 
 
 class Alerts(Strict):
-    """What is done about alerts: their problems are retrained on `stack`."""
+    """What is done about alerts: their problems are retrained on `stack`, each `set` KEY=VALUE of the run."""
 
     stack: str = "local"
+    set: tuple[str, ...] = ()
 
 
 class Schedules(Strict):

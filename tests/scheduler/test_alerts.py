@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import run
 from scheduler.alerts import REASON, Alert, Notification, Unwanted, order_of
+from scheduler.settings import Alerts
 from tests.scheduler.running import alert, notification
 
 PROBLEMS = ["iris", "breast_cancer"]
@@ -28,7 +29,7 @@ def test_whatever_is_written_the_command_is_the_same_but_for_the_reason(
 ) -> None:
     labels |= {"problem": "iris", "retrain": trigger}
     [one] = decoded(alert(labels=labels, annotations={"summary": _encodable(summary)}))
-    order = order_of(one, PROBLEMS, "local")
+    order = order_of(one, PROBLEMS, Alerts())
     assert order.arguments == (
         "--pipeline=retraining", "--problem=iris", "--stack=local", f"--trigger={trigger}",
     )  # fmt: skip
@@ -47,16 +48,27 @@ def test_whatever_is_written_the_command_is_the_same_but_for_the_reason(
 def test_no_other_problem_and_no_other_trigger(problem: str, trigger: str) -> None:
     [one] = decoded(alert(labels={"problem": _encodable(problem), "retrain": _encodable(trigger)}))
     with pytest.raises(Unwanted):
-        order_of(one, PROBLEMS, "local")
+        order_of(one, PROBLEMS, Alerts())
 
 
 def test_an_alert_without_a_summary_has_its_name_for_a_reason() -> None:
     [one] = decoded(alert(annotations={}))
-    assert order_of(one, PROBLEMS, "local").reason == "Drift"
+    assert order_of(one, PROBLEMS, Alerts()).reason == "Drift"
     [one] = decoded(alert(annotations={"summary": "\x1b\x00"}))
-    assert order_of(one, PROBLEMS, "local").reason == "drift of iris"
+    assert order_of(one, PROBLEMS, Alerts()).reason == "drift of iris"
 
 
 def _encodable(text: str) -> str:
     """As JSON carries it."""
     return text.encode("utf-8", "replace").decode()
+
+
+def test_an_alert_is_retrained_as_the_file_says() -> None:
+    [one] = decoded(alert())
+    order = order_of(one, PROBLEMS, Alerts(stack="staging", set=("rows=window", "window=1m")))
+    assert order.arguments[2:] == (
+        "--stack=staging",
+        "--trigger=drift",
+        "--set=rows=window",
+        "--set=window=1m",
+    )
