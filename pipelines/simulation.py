@@ -31,7 +31,8 @@ def run(
         )
     world, replayed = make_world(problem, source, home() / "cache", about)
     traffic = Traffic(world, plan)
-    print(f"{plan.scenario}: {SCENARIOS[plan.scenario].story}. It is about '{traffic.column}'.")
+    about_column = f"; the column is '{traffic.column}'" if traffic.column else ""
+    print(f"{plan.scenario}: {SCENARIOS[plan.scenario].story}{about_column}.")
     print(f"Rows are {replayed}.", flush=True)
     with _open(events) as file:
         found = replay(traffic, service, replayed, _Teller(plan, file))
@@ -82,7 +83,7 @@ def print_summary(found: Replay) -> None:
     from rich.text import Text
 
     console = open_console()
-    title = f"\n{found.problem}: {found.plan.scenario}, {len(found.days)} simulated days"
+    title = f"\n{found.problem}: {found.plan.scenario}, {found.plan.days:g} simulated days"
     board = Table(title=Text(title, style="bold"), title_justify="left")
     for name in (
         "day",
@@ -110,7 +111,8 @@ def print_summary(found: Replay) -> None:
         )
     console.print(board)
     facts = make_facts()
-    facts.add_row("column", Text(found.column))
+    if found.column is not None:
+        facts.add_row("column", Text(found.column))
     facts.add_row("rows", Text(f"{found.rows:,} answered, {found.refused:,} refused; {found.replayed}"))
     facts.add_row(
         "outcomes",

@@ -24,20 +24,24 @@ def timeline(found: Replay) -> bytes:
         _shade(axes, found)
         axes.grid(axis="y", alpha=0.3)
     above.plot(days, _known([day.metric for day in found.days]), "o-", color=BLUE, markersize=4, linewidth=1)
+    above.set_ylim(bottom=0)
+    above.margins(y=0.15)
     above.set_ylabel(f"{found.metric_name}, all rows of the day")
+    of = f" of {found.column}" if found.column else ""
     above.set_title(
-        f"{found.problem}, {found.plan.scenario}: {found.column}".replace("$", r"\$"), loc="left", fontsize=10
+        f"{found.problem}, {found.plan.scenario}{of}".replace("$", r"\$"), loc="left", fontsize=10
     )
     _name_versions(above, found)
-    middle.bar(days, [day.rows for day in found.days], color=BLUE, width=0.8, label="answered")
+    middle.bar(days, [day.rows for day in found.days], color=BLUE, alpha=0.5, width=0.8, label="answered")
     refused = [day.refused for day in found.days]
     if any(refused):
         middle.bar(
             days, refused, bottom=[day.rows for day in found.days], color=ORANGE, width=0.8, label="refused"
         )
     middle.plot(
-        days, [day.outcomes for day in found.days], ".-", color=GREY, linewidth=1, label="outcomes told"
+        days, [day.outcomes for day in found.days], ".-", color="black", linewidth=1, label="outcomes told"
     )
+    middle.set_ylim(top=1.25 * middle.get_ylim()[1])
     middle.set_ylabel("rows")
     middle.legend(loc="upper left", frameon=False, ncols=3)
     for name, colour in (("p99_ms", ORANGE), ("p50_ms", BLUE)):
@@ -71,6 +75,6 @@ def _name_versions(axes: Any, found: Replay) -> None:
                 seen.add(version)
                 axes.axvline(day.day, color=GREY, linewidth=0.8, linestyle=":")
                 axes.annotate(
-                    f" version {version}", (day.day, 1), xycoords=("data", "axes fraction"),
+                    f" version {version} ", (day.day, 0.97), xycoords=("data", "axes fraction"),
                     va="top", fontsize=8, color=GREY,
                 )  # fmt: skip

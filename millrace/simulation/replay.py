@@ -52,16 +52,16 @@ class DayReport(Strict):
 class Replay(Strict):
     """A simulation that has ended: by itself, `stopped` by a person, or by a `fault`.
 
-    `column` is what the scenario was about. `refused` counts rows of requests that got no prediction,
-    `statuses` such requests, of feedback too, by HTTP status; `refusal` is the first one's own words.
-    `waiting` outcomes were not due before the end. `late` is by how many seconds the traffic was behind its
-    time at most, `away` how often the service was waited for, and `waited` the seconds.
+    `column` is what the scenario was about, if it was about one. `refused` counts rows of requests that got
+    no prediction, `statuses` such requests, of feedback too, by HTTP status; `refusal` is the first one's own
+    words. `waiting` outcomes were not due before the end. `late` is by how many seconds the traffic was
+    behind its time at most, `away` how often the service was waited for, and `waited` the seconds.
     """
 
     problem: str
     plan: Plan
     url: str
-    column: str
+    column: str | None
     replayed: str
     metric_name: str
     began: datetime

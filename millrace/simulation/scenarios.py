@@ -71,11 +71,11 @@ Weights = Callable[[World, Floats, float], Floats]
 
 @dataclass(frozen=True)
 class Scenario:
-    """What happens, when, and to which column. At most, `volume` times as many rows come as otherwise."""
+    """What happens, when, and to which column, if to one. At most, `volume` times as many rows come."""
 
     story: str
     course: Course
-    column: Choose
+    column: Choose | None = None
     change: Change | None = None
     law: Law | None = None
     weights: Weights | None = None
@@ -209,7 +209,7 @@ def tilted(_: World, places: Floats, strength: float) -> Floats:
 
 RISE, OTHER_UNIT = 1.2, 0.1
 SCENARIOS: dict[str, Scenario] = {
-    "no_drift": Scenario("nothing happens", never, most_important),
+    "no_drift": Scenario("nothing happens", never),
     "sudden": Scenario(
         "a column is a fifth higher from a moment on, and outcomes hang on it otherwise",
         step, fitting(RISE), change=times(RISE), law=another_law,
@@ -229,9 +229,9 @@ SCENARIOS: dict[str, Scenario] = {
     "frozen_sensor": Scenario("a column is always the same", step, most_important, change=stuck),
     "label_shift": Scenario(
         "outcomes are half a standard deviation higher, or the last class comes more often; else nothing",
-        step, most_important, law=raised, weights=of_last_class,
+        step, law=raised, weights=of_last_class,
     ),
     "traffic_spike": Scenario(
-        "twenty times as many rows for six hours", pulse, most_important, volume=20.0
+        "twenty times as many rows for six hours", pulse, volume=20.0
     ),
 }  # fmt: skip

@@ -58,8 +58,8 @@ class Traffic:
         """
         self.world, self.plan = world, plan
         self.scenario = SCENARIOS[plan.scenario]
-        self.column = self.scenario.column(world)
-        self._places = world.places(self.column)
+        self.column = self.scenario.column(world) if self.scenario.column else None
+        self._places = world.places(self.column) if self.column else np.zeros(len(world.table))
 
     def packets(self) -> Iterator[Packet]:
         """All requests in the order of time."""
@@ -122,8 +122,8 @@ class Traffic:
             if not problem.classes:
                 targets, out = clip(targets, problem.target)
                 clipped += out
-        column = problem.features[self.column]
-        if scenario.change is not None:
+        if scenario.change is not None and self.column is not None:
+            column = problem.features[self.column]
             values = scenario.change(rows[self.column], world.table[self.column], strength, rng)
             if column.type in NUMERIC:
                 kept, out = clip(values.to_numpy(np.float64, na_value=np.nan), column)
