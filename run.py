@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
     start = PIPELINES[arguments.pipeline](arguments)
     stack = _stack(arguments.to or arguments.stack)
-    if arguments.dry_run or arguments.pipeline in WITHOUT_STORE:
+    if arguments.pipeline in WITHOUT_STORE or (arguments.dry_run and arguments.pipeline == "promotion"):
         start(summary=arguments.summary, started=started, stack=stack)
         return
     from stacks.checks import require_health
@@ -299,6 +299,32 @@ def _simulation(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _forgetting(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+
+    _refuse(arguments, ("data", "target", "config", "set", "no_cache"), "is not for --pipeline forgetting")
+    if not arguments.key:
+        raise UserError("--pipeline forgetting needs to know whose rows: pass --key KEY.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+
+    def start(*, summary: Path | None, started: float, stack: "Stack", **_: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import forgetting
+
+        forgetting.run(
+            problem,
+            key=arguments.key,
+            dry_run=arguments.dry_run,
+            summary=summary,
+            started=started,
+            stack=stack,
+        )
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -313,6 +339,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "inference": _inference,
     "monitoring": _monitoring,
     "simulation": _simulation,
+    "forgetting": _forgetting,
 }
 # They know nothing of ZenML: no store is opened for them.
 WITHOUT_STORE = frozenset({"simulation"})
@@ -320,7 +347,9 @@ WITHOUT_STORE = frozenset({"simulation"})
 OPTIONS = {
     ("inference",): ("input", "output", "model", "explain", "intervals", "overwrite"),
     ("inference", "training"): ("engine", "scheduler"),
-    ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
+    ("promotion",): ("from", "to", "version", "roll_back"),
+    ("promotion", "forgetting"): ("dry_run",),
+    ("forgetting",): ("key",),
     ("monitoring",): ("since",),
     ("simulation",): (
         "scenario",
@@ -412,7 +441,11 @@ def _parser() -> argparse.ArgumentParser:
     moving.add_argument("--to", metavar="STACK", help="where it is to be champion")
     moving.add_argument("--version", metavar="N", help="which one (the champion)")
     moving.add_argument("--roll-back", action="store_true", help="back to the champion before, on --to")
-    moving.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
+    moving.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write nothing (forgetting, too)"
+    )
+    forgetting = parser.add_argument_group("for forgetting")
+    forgetting.add_argument("--key", metavar="KEY", help="whose rows: the value of the contract's key")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="also write the summary as JSON")
     return parser
 

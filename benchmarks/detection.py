@@ -7,8 +7,8 @@ California Housing, the table beside the repository or the embedded sample; a Li
 of it. The rest is parted anew for each reference of 2,000 rows, from which windows are disjoint. Each
 reference meets ten windows without drift, of which the peers see two, and two of each other kind.
 
-Then streams: of each kind, window after window, ten of them; somewhere in the first the drift begins. How many
-windows pass until the alarm says how soon it is found; one is the window in which it began.
+Then streams: of each kind, window after window, ten of them; somewhere in the first it begins to drift. How
+many windows pass until the alarm says how soon it is found; one is the window in which it began.
 
 `--counts` adds to the counts in a file: the work can be done in pieces, each with its own seed.
 """
