@@ -18,6 +18,7 @@ import pandas as pd
 
 from millrace.bundle import CARD, METRICS, REFERENCE, Bundle, load_bundle
 from millrace.card import shown
+from millrace.casting import cast_column, plain
 from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.forgetting import kept_rows, key_digest, key_texts, succeed
@@ -34,14 +35,15 @@ SUCCESSOR = "succeeding_bundle"
 BUNDLES = ("bundle", "promoted_bundle", SUCCESSOR)
 # Tables that say whose their rows are, by the contract's key or by the log's.
 KEYED = (
-    *("bronze", "quarantine", "silver", "training_rows", "holdout_rows"),
+    *("raw", "bronze", "quarantine", "silver", "training_rows", "holdout_rows"),
     *("window_sample", "sample", "quarantine_sample"),
 )
 # Of runs that have such a row in one of those: all their tables, and reports, which show single rows.
 OF_ROWS = (
     *KEYED,
     *("gold", "holdout_scores", "out_of_fold", "training_scores"),
-    *("drift_report", "quality_report", "performance_report"),
+    *("drift_report", "quality_report", "performance_report", "inference_page"),
+    *("checks", "checks_page", "draft", "profile_page"),
 )
 REMAINS = (
     "what the model learnt from the rows: trees, and of neighbours and their networks the rows themselves, "
@@ -257,10 +259,9 @@ def _delete(registry: Registry, version: Registration) -> None:
     for bento in (bentoml_home() / "bentos" / version.name).glob(f"{tag}-*"):
         shutil.rmtree(bento)
     client = Client()
-    for name in BUNDLES:
-        for artifact in client.list_artifact_versions(artifact=name, size=10_000, hydrate=True).items:
-            if artifact.run_metadata.get("digest") == version.digest:
-                client.delete_artifact_version(artifact.id, delete_from_artifact_store=True)
+    for artifact in _artifacts(BUNDLES):
+        if artifact.run_metadata.get("digest") == version.digest:
+            _delete_files(artifact)
     for found in client.list_model_versions(model=version.name, name=zenml_version(version.version)).items:
         client.delete_model_version(found.id)
     cached = registry.fetch_bundle(version.version, home() / "cache")
@@ -279,23 +280,37 @@ def _tables(problem: Problem, key: str, dry_run: bool) -> tuple[list[str], int]:
 
     client = Client()
     runs: dict[Any, str] = {}
-    for artifact in _artifacts(client, KEYED):
+    for artifact in _artifacts(KEYED):
         run = artifact.producer_pipeline_run_id
         name = client.get_pipeline_run(run).name if run and run not in runs else ""
         if name.rpartition("-")[0].rpartition("-")[0] in _experiments(problem.name) and _has(
             artifact.load(), problem, key
         ):
             runs[run] = name
-    gone = [artifact for artifact in _artifacts(client, OF_ROWS) if artifact.producer_pipeline_run_id in runs]
+    gone = [artifact for artifact in _artifacts(OF_ROWS) if artifact.producer_pipeline_run_id in runs]
     for artifact in gone if not dry_run else ():
-        client.delete_artifact_version(artifact.id, delete_from_artifact_store=True)
+        _delete_files(artifact)
     return sorted(runs.values()), len(gone)
 
 
-def _artifacts(client: Any, names: tuple[str, ...]) -> Iterator[Any]:
+def _artifacts(names: tuple[str, ...]) -> Iterator[Any]:
+    """Artifacts of these names whose files are there."""
+    from zenml.client import Client
+
+    client = Client()
+    store = client.active_stack.artifact_store
     for name in names:
         with suppress(KeyError):
-            yield from client.list_artifact_versions(artifact=name, size=10_000, hydrate=True).items
+            for artifact in client.list_artifact_versions(artifact=name, size=10_000, hydrate=True).items:
+                if artifact.uri.startswith(store.path) and store.exists(artifact.uri):
+                    yield artifact
+
+
+def _delete_files(artifact: Any) -> None:
+    """ZenML keeps what it knows of artifacts that runs have used; that names nobody."""
+    from zenml.client import Client
+
+    Client().delete_artifact_version(artifact.id, delete_metadata=False, delete_from_artifact_store=True)
 
 
 def _experiments(name: str) -> tuple[str, ...]:
@@ -303,10 +318,21 @@ def _experiments(name: str) -> tuple[str, ...]:
     return name, f"monitoring_{name}", f"inference_{name}", f"profiling_{name}"
 
 
-def _has(table: pd.DataFrame, problem: Problem, key: str) -> bool:
+def _has(table: Any, problem: Problem, key: str) -> bool:
+    """Of a table of pandas', or of profiling's, of Arrow."""
+    if not isinstance(table, pd.DataFrame):
+        if problem.key not in table.column_names:
+            return False
+        table = _typed(table, problem)
     if "_key" in table:
         return bool((table["_key"] == key).any())
     return problem.key in table and key in key_texts(table, problem)
+
+
+def _typed(table: Any, problem: Problem) -> pd.DataFrame:
+    assert problem.key is not None
+    column = problem.features[problem.key]
+    return cast_column(plain(table.column(problem.key), column), column).to_frame(problem.key)
 
 
 def _expire(name: str) -> None:
@@ -315,7 +341,7 @@ def _expire(name: str) -> None:
     from zenml.models import StepRunUpdate
 
     client, now = Client(), datetime.now(UTC).replace(tzinfo=None)
-    for run in client.list_pipeline_runs(tag=name, size=10_000).items:
+    for run in client.list_pipeline_runs(tags=[name], size=10_000).items:
         for step in client.list_run_steps(pipeline_run_id=run.id, size=10_000).items:
             client.zen_store.update_run_step(step.id, StepRunUpdate(cache_expires_at=now))
 

@@ -30,7 +30,7 @@ from tests.millrace.cases import FEATURES, TASKS, make_case, make_fitted, make_p
 
 
 def sealed(fitted: FittedModel, table: pd.DataFrame, folder: Path) -> Path:
-    """What a bundle has of rows: the first five of `table` to be tested, those from the tenth on to be watched by."""
+    """A bundle that is tested by the first five rows of a table and watched by those from the tenth on."""
     folder.mkdir()
     fitted.save(folder)
     inputs = list(fitted.problem.inputs)
