@@ -30,7 +30,7 @@ from pipelines.closing import make_facts, open_console, write_summary
 from stacks.environment import home
 from stacks.stack_files import Stack
 
-SUCCEEDS_TAG = "succeeds"
+SUCCEEDS_TAG, SUCCEEDED_TAG = "succeeds", "succeeded_by"
 SUCCESSOR = "succeeding_bundle"
 BUNDLES = ("bundle", "promoted_bundle", SUCCESSOR)
 # Tables that say whose their rows are, by the contract's key or by the log's.
@@ -100,6 +100,8 @@ def run(
     log, rows = _forget_log(problem, key, dry_run)
     registry, digest = Registry(problem.name, tracking_uri()), key_digest(problem, key)
     with registry_lock(problem.name):
+        if not dry_run:
+            _go_on(registry)
         found, unknown = _versions(registry, digest)
         successors = [each if dry_run else _replace(registry, each, digest, stack) for each in found]
         bento = "" if dry_run else _serve(registry, successors, stack)
@@ -148,10 +150,19 @@ def _is_there(settings: LogSettings, problem: Problem) -> bool:
     return True
 
 
+def _go_on(registry: Registry) -> None:
+    """Delete what a run that was killed had begun to delete."""
+    for version in registry.versions():
+        if SUCCEEDED_TAG in registry.client.get_model_version(registry.name, version.version).tags:
+            _delete(registry, version)
+
+
 def _versions(registry: Registry, digest: str) -> tuple[list[Successor], list[str]]:
     """Versions that have rows of a key, oldest first; and those of which nobody knows."""
     champion, found, unknown = registry.with_alias(CHAMPION), [], []
     for version in registry.versions():
+        if SUCCEEDED_TAG in registry.client.get_model_version(registry.name, version.version).tags:
+            continue
         rows = kept_rows(registry.fetch_verified(version, home() / "cache"), digest)
         if rows is None:
             unknown.append(version.version)
@@ -179,10 +190,14 @@ def _replace(registry: Registry, found: Successor, digest: str, stack: Stack) ->
             else:
                 registry.client.set_registered_model_alias(registry.name, alias, successor.version)
     _agree(registry)
-    if found.champion:
+    # It may have been made champion by a run that was killed.
+    champion = registry.with_alias(CHAMPION) == successor
+    if champion:
         _build(registry, successor, stack)
+    # From here on its bundle need not be whole any more.
+    registry.client.set_model_version_tag(registry.name, version.version, SUCCEEDED_TAG, successor.version)
     _delete(registry, version)
-    return found.model_copy(update={"successor": successor.version})
+    return found.model_copy(update={"successor": successor.version, "champion": champion})
 
 
 def _register(registry: Registry, version: Registration, bundle: Bundle) -> Registration:
@@ -248,7 +263,6 @@ def _serve(registry: Registry, successors: list[Successor], stack: Stack) -> str
 
 def _delete(registry: Registry, version: Registration) -> None:
     """A version out of BentoML, ZenML, this machine's cache and, last, MLflow, by which it is found again."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
     from zenml.client import Client
 
     from bentos.build import bentoml_home
@@ -264,14 +278,22 @@ def _delete(registry: Registry, version: Registration) -> None:
             _delete_files(artifact)
     for found in client.list_model_versions(model=version.name, name=zenml_version(version.version)).items:
         client.delete_model_version(found.id)
-    cached = registry.fetch_bundle(version.version, home() / "cache")
-    if cached.is_relative_to(home() / "cache"):
-        shutil.rmtree(cached)
-    about = registry.client.get_model_version(registry.name, version.version)
-    logged = registry.client.get_logged_model(about.model_id or about.source.rpartition("/")[2])
-    get_artifact_repository(logged.artifact_location).delete_artifacts()
-    registry.client.delete_logged_model(logged.model_id)
+    shutil.rmtree(registry.cached_bundle(version.version, home() / "cache"), ignore_errors=True)
+    _delete_logged(registry, version)
     registry.client.delete_model_version(registry.name, version.version)
+
+
+def _delete_logged(registry: Registry, version: Registration) -> None:
+    """The files of a version's logged model, and then the logged model."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    about = registry.client.get_model_version(registry.name, version.version)
+    # Gone already, where a run was killed here.
+    with suppress(MlflowException):
+        logged = registry.client.get_logged_model(about.model_id or about.source.rpartition("/")[2])
+        get_artifact_repository(logged.artifact_location).delete_artifacts()
+        registry.client.delete_logged_model(logged.model_id)
 
 
 def _tables(problem: Problem, key: str, dry_run: bool) -> tuple[list[str], int]:

@@ -1,7 +1,6 @@
 """The forgetting command: a person's rows out of the log, the versions and the tables of runs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,15 @@ from tests.conftest import FEWEST, ROOT, Home
 from tests.millrace.cases import make_problem, make_table
 
 NAME = "homes"
+# None is a part of another.
+KEY = "home {:03}"
 
 
 @pytest.fixture
 def problem(opened: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problem:  # noqa: ARG001
     """A problem with a key, and its table."""
     table, path = make_table(rows=300), tmp_path / "homes.parquet"
+    table["id"] = [KEY.format(row) for row in range(300)]
     table.to_parquet(path)
     folder = tmp_path / "configs"
     (folder / "problems").mkdir(parents=True)
@@ -70,10 +72,20 @@ def copies(home: Path, digest: str) -> list[Path]:
     return [folder for folder in found if verify(folder) == digest]
 
 
+def kept_by(folder: Path, problem: Problem) -> str:
+    """A key that a bundle has a row of."""
+    return next(key for key in map(KEY.format, range(300)) if kept_rows(folder, key_digest(problem, key)))
+
+
 def test_a_person_is_forgotten_and_the_model_stays(
-    opened: Home, problem: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    opened: Home,
+    problem: Problem,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bentos.build import latest_model
+    from pipelines import forgetting
 
     command("training", *FEWEST, "--set=folds=2")
     table = pd.read_parquet(tmp_path / "homes.parquet")
@@ -83,9 +95,7 @@ def test_a_person_is_forgotten_and_the_model_stays(
     registry = Registry(NAME, f"sqlite:///{opened.path}/store/mlflow.db")
     [version] = registry.versions()
     old = load_bundle(registry.fetch_bundle(version.version, tmp_path))
-    key = next(
-        f"home {row}" for row in range(300) if kept_rows(old.folder, key_digest(problem, f"home {row}"))
-    )
+    key = kept_by(old.folder, problem)
     predicted = old.fitted.predict(table).tolist()
 
     planned = forget(tmp_path, key, "--dry-run")
@@ -118,40 +128,36 @@ def test_a_person_is_forgotten_and_the_model_stays(
     assert (again["log_rows"], again["successors"], again["runs"], again["tables"]) == (0, [], [], 0)
     assert len(pd.concat(read_log(uri, problem))) == 299
 
+    # Of another one, killed at each of its steps: the same command goes on.
+    another = kept_by(new.folder, problem)
+    delete = forgetting._delete_logged
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def killed_after(*given: Any) -> None:
+        delete(*given)
+        raise KeyboardInterrupt
+
+    for place in ("_link", "_agree", "_build", "_delete", "_delete_logged"):
+        with monkeypatch.context() as patch:
+            patch.setattr(forgetting, place, killed_after if place == "_delete_logged" else killed)
+            command("forgetting", "--key", another, code=130)
+        assert [each.version for each in registry.versions()] == ["2", "3"]
+    # Its version had begun to go, and is found no more; the table of its batch job had gone with the first.
+    done = forget(tmp_path, another)
+    assert done["successors"] == []
+    [last] = registry.versions()
+    assert registry.with_alias(CHAMPION) == last
+    assert latest_model(NAME) == f"{NAME}:{last.digest[:12]}"
+    assert copies(opened.path, successor.digest) == []
+    assert everything(opened.path, another.encode()) == []
+
     # What was cached is gone: training reads all anew, and takes the table as it is now.
-    table[table["id"] != key].to_parquet(tmp_path / "homes.parquet")
+    table[~table["id"].isin([key, another])].to_parquet(tmp_path / "homes.parquet")
     command("training", *FEWEST, "--set=folds=2")
     command("inference", *arguments, "--overwrite")
-    assert everything(opened.path, key.encode()) == []
-
-
-def test_a_command_that_was_killed_goes_on(
-    opened: Home, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pipelines import forgetting
-
-    command("training", *FEWEST, "--set=folds=2")
-    registry = Registry(NAME, f"sqlite:///{opened.path}/store/mlflow.db")
-    [version] = registry.versions()
-    folder = registry.fetch_bundle("1", tmp_path)
-    key = next(f"home {row}" for row in range(300) if kept_rows(folder, key_digest(problem, f"home {row}")))
-    for place in ("_link", "_agree", "_build", "_delete"):
-        with monkeypatch.context() as patch:
-
-            def killed(*_: Any) -> None:
-                raise KeyboardInterrupt
-
-            patch.setattr(forgetting, place, killed)
-            assert run.main(["--pipeline", "forgetting", "--problem", NAME, "--key", key]) == 130
-        assert [each.version for each in registry.versions()] == ["1", "2"]
-    done = forget(tmp_path, key)
-    assert [(each["version"], each["successor"]) for each in done["successors"]] == [("1", "2")]
-    assert [each.version for each in registry.versions()] == ["2"]
-    champion = registry.with_alias(CHAMPION)
-    assert champion is not None
-    assert champion.version == "2"
-    assert everything(opened.path, key.encode()) == []
-    assert copies(opened.path, version.digest) == []
+    assert everything(opened.path, key.encode()) == everything(opened.path, another.encode()) == []
 
 
 def test_what_cannot_be_forgotten_is_a_sentence(
@@ -169,4 +175,3 @@ def test_what_cannot_be_forgotten_is_a_sentence(
         assert "Traceback" not in captured
     assert run.main(["--pipeline", "training", "--key", "x"]) == 2
     assert "--key is for --pipeline forgetting" in capsys.readouterr().err
-    assert os.environ["MILLRACE_HOME"]
