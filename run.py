@@ -245,7 +245,7 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     from datetime import UTC, datetime
 
     from millrace.contract import load_problem
-    from millrace.monitoring.moments import begin
+    from millrace.moments import begin
 
     _refuse(arguments, ("data", "target"), "is not for --pipeline monitoring; it reads the prediction log")
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
@@ -325,6 +325,40 @@ def _forgetting(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _retraining(arguments: argparse.Namespace) -> Start:
+    from datetime import UTC, datetime
+    from typing import get_args
+
+    from millrace.contract import load_problem
+    from millrace.retraining.admission import LONGEST_CAUSE, LONGEST_REASON, Kind, Trigger
+    from millrace.sources import Source
+
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = arguments.trigger or "person"
+    if kind not in kinds:
+        raise unknown("trigger", kind, kinds)
+    if not arguments.reason:
+        raise UserError("--pipeline retraining needs to know why: pass --reason TEXT.")
+    _refuse(arguments, ("target",), "is for --pipeline profiling")
+    if arguments.cause and len(arguments.cause) > LONGEST_CAUSE:
+        raise UserError(f"--cause: has {len(arguments.cause)} characters, {LONGEST_CAUSE} at most are kept.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data) if arguments.data else problem.source
+    trigger = Trigger(
+        kind=kind, reason=arguments.reason[:LONGEST_REASON], cause=arguments.cause, asked=datetime.now(UTC)
+    )
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import retraining
+
+        retraining.run(problem, source=source, trigger=trigger, **common)
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -340,6 +374,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "monitoring": _monitoring,
     "simulation": _simulation,
     "forgetting": _forgetting,
+    "retraining": _retraining,
 }
 # They know nothing of ZenML: no store is opened for them.
 WITHOUT_STORE = frozenset({"simulation"})
@@ -362,6 +397,7 @@ OPTIONS = {
         "url",
         "events",
     ),
+    ("retraining",): ("trigger", "reason", "cause"),
 }
 
 
@@ -421,6 +457,12 @@ def _parser() -> argparse.ArgumentParser:
     playing.add_argument("--seed", type=int, metavar="N", help="the same one, the same requests (0)")
     playing.add_argument("--url", help=f"of the service ({SERVICE})")
     playing.add_argument("--events", type=Path, metavar="FILE.jsonl", help="a line as each thing happens")
+    asking = parser.add_argument_group("for retraining")
+    asking.add_argument("--trigger", help="drift, decay, data, calendar, person (person)")
+    asking.add_argument("--reason", metavar="TEXT", help="why, as the run's lineage is to say it")
+    asking.add_argument(
+        "--cause", metavar="ID", help="what has happened; retrained once, however often it is told"
+    )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(
         "--check", action="store_true", help="only look whether the stack is ready; run nothing"

@@ -35,7 +35,7 @@ SUCCESSOR = "succeeding_bundle"
 BUNDLES = ("bundle", "promoted_bundle", SUCCESSOR)
 # Tables that say whose their rows are, by the contract's key or by the log's.
 KEYED = (
-    *("raw", "bronze", "quarantine", "silver", "training_rows", "holdout_rows"),
+    *("raw", "bronze", "quarantine", "silver", "recent", "training_rows", "holdout_rows"),
     *("window_sample", "sample", "quarantine_sample"),
 )
 # Of runs that have such a row in one of those: all their tables, and reports, which show single rows.
