@@ -262,6 +262,29 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _experiment(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+
+    _refuse(arguments, ("data", "target"), "is not for --pipeline experiment; it reads the prediction log")
+    if not arguments.plan:
+        names = ("challenger", "config", "set")
+        _refuse(arguments, names, "is for --plan: an experiment stays as it was planned")
+    elif arguments.decide:
+        raise UserError("--plan begins an experiment and --decide ends one; pass one of them.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import experiment
+
+        task = "plan" if arguments.plan else arguments.decide or "look"
+        experiment.run(problem.name, task=task, challenger=arguments.challenger, **common)
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -275,6 +298,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "promotion": _promotion,
     "inference": _inference,
     "monitoring": _monitoring,
+    "experiment": _experiment,
 }
 # Those of some pipelines alone.
 OPTIONS = {
@@ -282,6 +306,7 @@ OPTIONS = {
     ("inference", "training"): ("engine", "scheduler"),
     ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
     ("monitoring",): ("since",),
+    ("experiment",): ("plan", "challenger", "decide"),
 }
 
 
@@ -326,6 +351,16 @@ def _parser() -> argparse.ArgumentParser:
     watching = parser.add_argument_group("for monitoring")
     watching.add_argument(
         "--since", metavar="WHEN", help="24h, 7d, or a moment: rows since then (the settings' window)"
+    )
+    comparing = parser.add_argument_group("for experiment")
+    comparing.add_argument("--plan", action="store_true", help="say how long it takes, and begin")
+    comparing.add_argument("--challenger", metavar="N", help="which version (the challenger)")
+    comparing.add_argument(
+        "--decide",
+        nargs="?",
+        const="decide",
+        choices=["decide", "stop"],
+        help="end it, if the verdict says so; 'stop' ends it whatever was found",
     )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(

@@ -1,0 +1,155 @@
+"""How long it takes to know: the size of an experiment, before it begins."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.bundle import Bundle
+from millrace.contract import Problem, Task
+from millrace.errors import UserError
+from millrace.experiments.sequence import units_needed
+from millrace.experiments.settings import ExperimentSettings
+from millrace.metrics import PRIMARY, losses
+from millrace.monitoring.baseline import Baseline
+from millrace.monitoring.window import DAY, SIZE
+from millrace.prediction_log.outcome_index import OutcomeIndex
+from millrace.prediction_log.stores import open_log
+from millrace.strict import Strict
+
+# A log that began an hour ago says little of a day, and one that began just now nothing.
+SHORTEST = 3_600.0
+
+
+class Contender(Strict):
+    """A registered version, and the tag of the BentoML model that holds its bundle."""
+
+    version: str
+    digest: str
+    tag: str
+
+
+class Traffic(Strict):
+    """Units that asked in the `days` before the plan, and those of them whose outcome is known."""
+
+    days: float
+    units: int
+    labelled: int
+
+
+class Plan(Strict):
+    """What was set before the first look.
+
+    `loss` and `variance` are those of the reference's rows, `effect` is the smallest difference of mean
+    losses worth finding, `units` how many with outcomes it takes, of both together.
+    """
+
+    problem: str
+    stack: str
+    started: datetime
+    champion: Contender
+    challenger: Contender
+    settings: ExperimentSettings
+    metric_name: str
+    reference_rows: int
+    loss: float
+    variance: float
+    effect: float
+    units: int
+    traffic: Traffic | None
+
+    @property
+    def days(self) -> float | None:
+        """How long it takes if traffic and outcomes come as of late; None where none came."""
+        if self.traffic is None or not self.traffic.labelled:
+            return None
+        return self.units * self.traffic.days / self.traffic.labelled
+
+
+def make_plan(
+    bundle: Bundle,
+    champion: Contender,
+    challenger: Contender,
+    settings: ExperimentSettings,
+    traffic: Traffic | None,
+    *,
+    stack: str,
+    started: datetime,
+) -> Plan:
+    """Plan from the spread of the losses of the champion's reference, held-out rows in its bundle.
+
+    Raises:
+        UserError: these are too few, or all have the same loss.
+    """
+    problem = bundle.problem
+    loss = losses(Baseline.of(bundle).outcome)
+    if len(loss) < settings.min_rows // 5 or loss.std() == 0:
+        raise UserError(
+            f"The reference of version {champion.version} has {len(loss)} rows, whose losses do not tell how "
+            "far losses spread: no experiment can be planned from it."
+        )
+    mean, variance = float(loss.mean()), float(loss.var(ddof=1))
+    effect = loss_effect(mean, settings.effect, problem.task)
+    share = settings.share
+    needed = units_needed(effect, variance, share, settings.alpha, settings.power)
+    return Plan(
+        problem=problem.name,
+        stack=stack,
+        started=started,
+        champion=champion,
+        challenger=challenger,
+        settings=settings,
+        metric_name=PRIMARY[problem.task],
+        reference_rows=len(loss),
+        loss=mean,
+        variance=variance,
+        effect=effect,
+        units=max(needed, math.ceil(settings.min_rows / min(share, 1 - share))),
+        traffic=traffic,
+    )
+
+
+def loss_effect(mean: float, effect: float, task: Task) -> float:
+    """By how much the mean loss falls when the primary metric falls by a share `effect`: RMSE is its root."""
+    return mean * (1 - (1 - effect) ** 2) if task == "regression" else mean * effect
+
+
+def read_traffic(uri: str, problem: Problem, since: datetime, until: datetime) -> Traffic | None:
+    """The units of the time; None if there is no log yet, or nothing in it.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    try:
+        stored = open_log(uri, problem)
+    except UserError:
+        return None
+    seen: set[str] = set()
+    labelled: set[str] = set()
+    first = math.inf
+    with OutcomeIndex() as index:
+        for outcomes in stored.outcomes(SIZE):
+            index.add(outcomes)
+        for table in stored.rows(since.timestamp(), until.timestamp(), SIZE, features=False):
+            known = np.array([actual is not None for actual in index.match(table)])
+            units = _units(table)
+            seen.update(units.tolist())
+            labelled.update(units[known].tolist())
+            first = min(first, pc.min(table.column("_time")).as_py())
+    if not seen:
+        return None
+    days = max(until.timestamp() - first, SHORTEST) / DAY
+    return Traffic(days=days, units=len(seen), labelled=len(labelled))
+
+
+def _units(table: pa.Table) -> Any:
+    """By what a row's variant is drawn, as nearly as the count of a day needs it: its key or its request."""
+    return pc.coalesce(table.column("_key"), table.column("_request")).to_numpy()
+
+
+def now() -> datetime:
+    """This moment, to the second: it names the experiment's folder."""
+    return datetime.now(UTC).replace(microsecond=0)
