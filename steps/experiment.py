@@ -80,7 +80,7 @@ def plan_experiment(asked: Planning) -> Annotated[Plan, "plan"]:
     ]
     # What `make serve` starts.
     build_version(champion)
-    plan = make_plan(bundle, *sides, settings, traffic, stack=asked.stack, started=asked.started)
+    plan = make_plan((bundle, other), sides, settings, traffic, stack=asked.stack, started=asked.started)
     with registry_lock(asked.problem):
         Record.begin(experiments_folder(asked.stack, asked.problem), plan)
     log_metadata(

@@ -1,7 +1,8 @@
 """How long it takes to know: the size of an experiment, before it begins."""
 
 import math
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from millrace.strict import Strict
 
 # A log that began an hour ago says little of a day, and one that began just now nothing.
 SHORTEST = 3_600.0
+# Rows of a reference.
+FEWEST = 10
 
 
 class Contender(Strict):
@@ -43,8 +46,9 @@ class Traffic(Strict):
 class Plan(Strict):
     """What was set before the first look.
 
-    `loss` and `variance` are those of the reference's rows, `effect` is the smallest difference of mean
-    losses worth finding, `units` how many with outcomes it takes, of both together.
+    `loss` is the champion's mean over its reference, `effect` the smallest difference of mean losses worth
+    finding, `spread` the variance of that difference times the units of both, `units` how many with outcomes
+    it takes, of both together.
     """
 
     problem: str
@@ -54,12 +58,16 @@ class Plan(Strict):
     challenger: Contender
     settings: ExperimentSettings
     metric_name: str
-    reference_rows: int
     loss: float
-    variance: float
+    spread: float
     effect: float
     units: int
     traffic: Traffic | None
+
+    @property
+    def variance(self) -> float:
+        """Of the difference, once the planned size is reached."""
+        return self.spread / self.units
 
     @property
     def days(self) -> float | None:
@@ -70,31 +78,33 @@ class Plan(Strict):
 
 
 def make_plan(
-    bundle: Bundle,
-    champion: Contender,
-    challenger: Contender,
+    bundles: Sequence[Bundle],
+    contenders: Sequence[Contender],
     settings: ExperimentSettings,
     traffic: Traffic | None,
     *,
     stack: str,
     started: datetime,
 ) -> Plan:
-    """Plan from the spread of the losses of the champion's reference, held-out rows in its bundle.
+    """Plan for a champion and a challenger, from how far losses spread in their references, held-out rows.
 
     Raises:
-        UserError: these are too few, or all have the same loss.
+        UserError: a reference has too few rows, or all of them have the same loss.
     """
-    problem = bundle.problem
-    loss = losses(Baseline.of(bundle).outcome)
-    if len(loss) < settings.min_rows // 5 or loss.std() == 0:
-        raise UserError(
-            f"The reference of version {champion.version} has {len(loss)} rows, whose losses do not tell how "
-            "far losses spread: no experiment can be planned from it."
-        )
-    mean, variance = float(loss.mean()), float(loss.var(ddof=1))
-    effect = loss_effect(mean, settings.effect, problem.task)
+    problem = bundles[0].problem
+    found = [losses(Baseline.of(bundle).outcome) for bundle in bundles]
+    for loss, contender in zip(found, contenders, strict=True):
+        if len(loss) < FEWEST or loss.std() == 0:
+            raise UserError(
+                f"The reference of version {contender.version} has {len(loss)} rows, whose losses do not "
+                "tell how far losses spread: no experiment can be planned from it."
+            )
+    champion, challenger = contenders
     share = settings.share
-    needed = units_needed(effect, variance, share, settings.alpha, settings.power)
+    mean = float(found[0].mean())
+    effect = loss_effect(mean, settings.effect, problem.task)
+    spread = float(found[0].var(ddof=1) / (1 - share) + found[1].var(ddof=1) / share)
+    needed = units_needed(effect, spread, settings.alpha, settings.power)
     return Plan(
         problem=problem.name,
         stack=stack,
@@ -103,9 +113,8 @@ def make_plan(
         challenger=challenger,
         settings=settings,
         metric_name=PRIMARY[problem.task],
-        reference_rows=len(loss),
         loss=mean,
-        variance=variance,
+        spread=spread,
         effect=effect,
         units=max(needed, math.ceil(settings.min_rows / min(share, 1 - share))),
         traffic=traffic,
@@ -148,8 +157,3 @@ def read_traffic(uri: str, problem: Problem, since: datetime, until: datetime) -
 def _units(table: pa.Table) -> Any:
     """By what a row's variant is drawn, as nearly as the count of a day needs it: its key or its request."""
     return pc.coalesce(table.column("_key"), table.column("_request")).to_numpy()
-
-
-def now() -> datetime:
-    """This moment, to the second: it names the experiment's folder."""
-    return datetime.now(UTC).replace(microsecond=0)

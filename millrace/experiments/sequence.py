@@ -46,13 +46,13 @@ def p_value(difference: float, variance: float, progress: float, alpha: float) -
     return math.exp(-max(evidence, 0.0)) if evidence < 700 else 0.0
 
 
-def units_needed(effect: float, variance: float, share: float, alpha: float, power: float) -> int:
-    """Units of both arms, of which `share` are the challenger's, after which the effect is found.
+def units_needed(effect: float, spread: float, alpha: float, power: float) -> int:
+    """Units of both arms after which an effect is found with a chance of `power`.
 
-    `effect` is the difference of means, `variance` that of a unit. Of the chance to find it, what earlier
-    looks add is not counted: the true power is higher.
+    `effect` is the difference of means, `spread` the variance of its estimate times the units of both. What
+    earlier looks add to the chance is not counted: the true power is higher.
     """
     from scipy.stats import norm
 
     errors = float(deviations(1.0, alpha)) + float(norm.ppf(power))
-    return math.ceil(variance / (share * (1 - share)) * (errors / effect) ** 2)
+    return math.ceil(spread * (errors / effect) ** 2)

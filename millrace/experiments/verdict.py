@@ -1,5 +1,6 @@
 """Promote, stop or go on: the rule, and what it was applied to."""
 
+import math
 from datetime import datetime
 from typing import Any, Literal
 
@@ -113,8 +114,6 @@ def judge(arms: Arms, plan: Plan, task: Task) -> Verdict:
         difference = Difference(
             value=value, low=low, high=high, p_value=p_value(value, variance, progress, settings.alpha)
         )
-    share = settings.share
-    planned_variance = plan.variance / (share * (1 - share)) / plan.units
     fewest = min(arms.champion.labelled_units, arms.challenger.labelled_units)
     finding: Any = str(
         rule(
@@ -123,7 +122,7 @@ def judge(arms: Arms, plan: Plan, task: Task) -> Verdict:
             plan.effect,
             fewest >= settings.min_rows,
             progress >= RIPE,
-            is_whole(units, variance, plan.units, planned_variance),
+            is_whole(units, variance, plan.units, plan.variance),
         )
     )
     guardrails = check_guardrails(arms, plan)
@@ -138,7 +137,7 @@ def judge(arms: Arms, plan: Plan, task: Task) -> Verdict:
         challenger=sides[1],
         difference=difference,
         progress=progress,
-        remaining=_remaining(finding, units, variance, plan, planned_variance),
+        remaining=_remaining(finding, units, variance, plan),
         guardrails=guardrails,
         counted=arms.counted,
     )
@@ -179,14 +178,12 @@ def _conclude(
     return status, (why,)
 
 
-def _remaining(finding: Finding, units: int, variance: float, plan: Plan, planned_variance: float) -> int:
+def _remaining(finding: Finding, units: int, variance: float, plan: Plan) -> int:
     """How many more units with outcomes it takes at most, as losses spread so far."""
     if finding in ("better", "worse", "no such effect", "not found"):
         return 0
-    spread = min(max(variance / planned_variance * units / plan.units, 1.0), LONGEST) if units else 1.0
-    if not np.isfinite(spread):
-        spread = 1.0
-    return max(int(np.ceil(spread * plan.units)) - units, 1)
+    times = variance * units / plan.spread if np.isfinite(variance) else 1.0
+    return max(math.ceil(min(max(times, 1.0), LONGEST) * plan.units) - units, 1)
 
 
 def _sides(arms: Arms, plan: Plan, task: Task) -> tuple[Side, Side]:
