@@ -1,6 +1,7 @@
 """The experiment's command, from the plan to the promoted challenger, with a service that answers as both."""
 
 import json
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 import run
 from millrace.experiments import Record
-from tests.bentos.running import running
+from stacks.environment import home
+from tests.bentos.running import running, wait_for
 from tests.conftest import FEWEST, Home
 
 EXPERIMENT = ("--pipeline", "experiment", "--problem", "iris")
@@ -29,7 +31,6 @@ def weak(opened: Home) -> Home:
 
 def registry() -> Any:
     from millrace.registry import Registry
-    from stacks.environment import home
 
     return Registry("iris", f"sqlite:///{home()}/store/mlflow.db")
 
@@ -56,6 +57,7 @@ def ask(client: httpx.Client, requests: int, start: int = 0) -> "Counter[str]":
     flowers: pd.DataFrame = load_iris(as_frame=True).frame
     names = ("setosa", "versicolor", "virginica")
     answered: Counter[str] = Counter()
+    before = outcomes_in_log()
     outcomes = []
     for number in range(start, start + requests):
         row = flowers.iloc[number % len(flowers)]
@@ -69,7 +71,18 @@ def ask(client: httpx.Client, requests: int, start: int = 0) -> "Counter[str]":
     # Some come twice.
     for sent in (outcomes, outcomes[:20], [{"request": "nobody's", "actual": "setosa"}]):
         assert client.post("/v1/feedback", json={"outcomes": sent}).status_code == 202
+    # What waits in memory is written within half a second.
+    wait_for(lambda: outcomes_in_log() >= before + requests + 21)
     return answered
+
+
+def outcomes_in_log() -> int:
+    path = home() / "bentoml" / "prediction_log" / "iris.db"
+    if not path.is_file():
+        return 0
+    with sqlite3.connect(path) as database:
+        made = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'outcomes'").fetchone()[0]
+        return int(database.execute("SELECT count(*) FROM outcomes").fetchone()[0]) if made else 0
 
 
 @pytest.mark.usefixtures("weak")
