@@ -123,6 +123,10 @@ bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows
 bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (half an hour)
 	@$(RUN) benchmarks/detection.py
 
+.PHONY: bench-experiments
+bench-experiments: .venv/.dev ## how often experiments end rightly when looked at each day, beside z-tests (a minute)
+	@$(RUN) benchmarks/experiments.py
+
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
 	@$(RUN) benchmarks/interval_coverage.py

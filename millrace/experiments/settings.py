@@ -9,8 +9,8 @@ from millrace.strict import Strict
 class ExperimentSettings(Strict):
     """Fixed by the plan: what is changed on the way would make the rates untrue.
 
-    `alpha` is the chance that the interval of the difference is ever wrong, however often one looks; half of
-    it at most is that of promoting a challenger that is no better. `effect` is by how much of the champion's
+    `alpha` is the chance that the interval of the difference is ever wrong, however often one looks, and so
+    more than that of promoting a challenger that is no better. `effect` is by how much of the champion's
     primary metric the challenger's must be lower to be worth finding, and `power` the chance to find it.
     """
 
