@@ -77,8 +77,8 @@ def _planned(plan: Plan) -> list[tuple[str, str]]:
         ("time", days),
         (
             "rates",
-            f"found in {settings.power:.3g} of cases at least; promoted for nothing in {settings.alpha:.3g} at "
-            "most, however often one looks",
+            f"found in {settings.power:.3g} of cases at least; promoted for nothing in "
+            f"{settings.alpha:.3g} at most, however often one looks",
         ),
     ]
 

@@ -40,9 +40,9 @@ def check_guardrails(arms: Arms, plan: Plan) -> tuple[Guardrail, ...]:
     """All of them."""
     return (
         _asked(arms, plan),
-        _shares("units as planned", arms.champion.units, arms.challenger.units, plan.settings.share),
+        _shares("keys as planned", arms.champion.units, arms.challenger.units, plan.settings.share),
         _shares(
-            "units with outcomes as planned",
+            "keys with outcomes as planned",
             arms.champion.labelled_units,
             arms.challenger.labelled_units,
             plan.settings.share,

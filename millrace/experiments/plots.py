@@ -44,7 +44,7 @@ def looks_plot(looks: Sequence[Look], plan: Plan) -> bytes:
     axes.set_ylim(-4 * plan.effect, 4 * plan.effect)
     axes.set_xlabel("keys with outcomes")
     axes.set_ylabel("mean loss, challenger less champion")
-    axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=2)
+    axes.legend(loc="upper right", framealpha=1, edgecolor="none", fontsize=8, ncols=2)
     axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})

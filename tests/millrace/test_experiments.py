@@ -310,7 +310,7 @@ def test_guardrails_stop_what_fails_is_slow_or_is_not_asked_as_planned(bundle: B
     slow = np.full(1_000, 0.016)
     tail = np.where(np.arange(1_000) < 900, 0.005, 0.04)
     assert broken(arms_of(plan, fair, bundle), plan) == set()
-    assert broken(arms_of(plan, (1_000, 800), bundle), plan) == {"units as planned"}
+    assert broken(arms_of(plan, (1_000, 800), bundle), plan) == {"keys as planned"}
     assert broken(arms_of(plan, fair, bundle, after=15), plan) == set()
     assert broken(arms_of(plan, fair, bundle, after=25), plan) == {"the challenger answers"}
     both = {"seconds": slow, "latencies": slow}

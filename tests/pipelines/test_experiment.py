@@ -17,7 +17,8 @@ from tests.bentos.running import running, wait_for
 from tests.conftest import FEWEST, Home
 
 EXPERIMENT = ("--pipeline", "experiment", "--problem", "iris")
-PLAN = ("--plan", "--challenger", "1", "--set=effect=0.3", "--set=min_rows=40")
+# Where others use the machine, a request may take long.
+PLAN = ("--plan", "--challenger", "1", "--set=effect=0.3", "--set=min_rows=40", "--set=slower=50")
 
 
 @pytest.fixture
@@ -140,6 +141,17 @@ def test_a_better_challenger_is_planned_served_compared_and_promoted_once(
     again = command(tmp_path, "--decide")
     assert (again["outcome"], again["run_id"]) == ("promote", None)
     assert registry().with_alias("champion").version == "2"
+
+    # Another champion meanwhile: nothing is promoted, and the next one can be planned.
+    assert command(tmp_path, *PLAN)["outcome"] == "planned"
+    registry().promote("1")
+    looked = command(tmp_path)
+    assert (looked["outcome"], looked["end"]) == ("void", None)
+    assert "the experiment is of version 2: it is void" in looked["verdict"]["reasons"][0]
+    ended = command(tmp_path, "--decide")
+    assert (ended["outcome"], ended["end"]["champion"]) == ("void", "1")
+    registry().promote("2")
+    assert command(tmp_path, *PLAN)["outcome"] == "planned"
 
 
 @pytest.mark.usefixtures("weak")
