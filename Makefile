@@ -68,6 +68,10 @@ staging-status: .venv/.run ## what each of them does
 staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
 	@$(RUN) -m deploy.staging env
 
+.PHONY: dashboards
+dashboards: .venv/.dev ## write Grafana's dashboards, which are code in deploy/grafana/, as JSON
+	@$(RUN) -m deploy.grafana
+
 .PHONY: data-version
 data-version: .venv/.run ## train on two DVC versions of a table; show which each run's lineage names
 	@$(RUN) -m examples.data_version
@@ -122,6 +126,10 @@ bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows
 .PHONY: bench-detection
 bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (half an hour)
 	@$(RUN) benchmarks/detection.py
+
+.PHONY: bench-monitoring
+bench-monitoring: .venv/.dev ## a million logged rows judged: seconds and memory, beside Evidently (ten minutes)
+	@$(RUN) benchmarks/monitoring.py
 
 .PHONY: bench-experiments
 bench-experiments: .venv/.dev ## how often experiments end rightly when looked at each day, beside z-tests (a minute)

@@ -244,7 +244,7 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     from datetime import UTC, datetime
 
     from millrace.contract import load_problem
-    from millrace.monitoring.moments import begin
+    from millrace.moments import begin
 
     _refuse(arguments, ("data", "target"), "is not for --pipeline monitoring; it reads the prediction log")
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
@@ -258,6 +258,40 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
         from pipelines import monitoring
 
         monitoring.run(problem.name, since=since, until=until, **common)
+
+    return start
+
+
+def _retraining(arguments: argparse.Namespace) -> Start:
+    from datetime import UTC, datetime
+    from typing import get_args
+
+    from millrace.contract import load_problem
+    from millrace.retraining.admission import LONGEST_CAUSE, LONGEST_REASON, Kind, Trigger
+    from millrace.sources import Source
+
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    kind = arguments.trigger or "person"
+    if kind not in kinds:
+        raise unknown("trigger", kind, kinds)
+    if not arguments.reason:
+        raise UserError("--pipeline retraining needs to know why: pass --reason TEXT.")
+    _refuse(arguments, ("target",), "is for --pipeline profiling")
+    if arguments.cause and len(arguments.cause) > LONGEST_CAUSE:
+        raise UserError(f"--cause: has {len(arguments.cause)} characters, {LONGEST_CAUSE} at most are kept.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data) if arguments.data else problem.source
+    trigger = Trigger(
+        kind=kind, reason=arguments.reason[:LONGEST_REASON], cause=arguments.cause, asked=datetime.now(UTC)
+    )
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import retraining
+
+        retraining.run(problem, source=source, trigger=trigger, **common)
 
     return start
 
@@ -299,6 +333,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "inference": _inference,
     "monitoring": _monitoring,
     "experiment": _experiment,
+    "retraining": _retraining,
 }
 # Those of some pipelines alone.
 OPTIONS = {
@@ -307,6 +342,7 @@ OPTIONS = {
     ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
     ("monitoring",): ("since",),
     ("experiment",): ("plan", "challenger", "decide"),
+    ("retraining",): ("trigger", "reason", "cause"),
 }
 
 
@@ -351,6 +387,12 @@ def _parser() -> argparse.ArgumentParser:
     watching = parser.add_argument_group("for monitoring")
     watching.add_argument(
         "--since", metavar="WHEN", help="24h, 7d, or a moment: rows since then (the settings' window)"
+    )
+    asking = parser.add_argument_group("for retraining")
+    asking.add_argument("--trigger", help="drift, decay, data, calendar, person (person)")
+    asking.add_argument("--reason", metavar="TEXT", help="why, as the run's lineage is to say it")
+    asking.add_argument(
+        "--cause", metavar="ID", help="what has happened; retrained once, however often it is told"
     )
     comparing = parser.add_argument_group("for experiment")
     comparing.add_argument("--plan", action="store_true", help="say how long it takes, and begin")

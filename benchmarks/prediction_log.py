@@ -17,6 +17,7 @@ import threading
 import time
 import timeit
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def _metrics() -> Any:
     metrics = ServiceMetrics(["/v1/predict", "/v1/explain", "/v1/feedback"])
     bins = {name: Numbers(np.arange(9.0)) for name in _problem().inputs}
     shares = {name: dict.fromkeys(bins[name].bins, 0.1) for name in bins}
-    metrics.serve("champion", _model(), Reference(tuple(bins), bins, Numbers(np.arange(9.0)), shares))
+    reference = Reference(tuple(bins), bins, Numbers(np.arange(9.0)), shares)
+    metrics.serve("champion", _model(), reference, datetime.now(UTC))
     return metrics
 
 

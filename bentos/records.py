@@ -33,7 +33,8 @@ class Records:
     def serving(self, lineup: Lineup) -> None:
         """From now on this lineup answers."""
         for variant in lineup.variants:
-            self.metrics.serve(variant.role, variant.identity, read_reference(variant.bundle))
+            reference, trained = read_reference(variant.bundle), variant.bundle.created
+            self.metrics.serve(variant.role, variant.identity, reference, trained)
 
     def predicted(
         self,

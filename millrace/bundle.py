@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -139,6 +140,11 @@ class Bundle:
     def problem(self) -> Problem:
         """The contract the model was trained under."""
         return self.fitted.problem
+
+    @property
+    def created(self) -> datetime:
+        """When training made it."""
+        return datetime.fromisoformat(self.read(PROVENANCE)["created"])
 
     def read(self, name: str) -> Any:
         """The content of one of the bundle's JSON files."""

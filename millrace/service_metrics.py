@@ -11,6 +11,7 @@ from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,10 @@ class ServiceMetrics:
         self._model = _gauge(
             registry, "model_info", "Processes that serve this model.", *ModelName._fields, "variant"
         )
+        self._trained = _gauge(
+            registry, "model_trained_timestamp_seconds", "When the model was made; 0 if it serves no more.",
+            "name", "version", "variant", mode="livemax",
+        )  # fmt: skip
         self._served: dict[str, ModelName] = {}
         self._log = _LogMetrics(registry)
         self._spread = _SpreadMetrics(registry)
@@ -123,13 +128,15 @@ class ServiceMetrics:
         """Count rows that the shadow had no time for."""
         self._skipped.inc(rows)
 
-    def serve(self, variant: str, model: ModelName, reference: Reference) -> None:
+    def serve(self, variant: str, model: ModelName, reference: Reference, trained: datetime) -> None:
         """From now on `model` answers as this variant; its inputs are binned by `reference`."""
         before = self._served.get(variant)
         if before is not None:
             self._model.labels(*before, variant).set(0)
+            self._trained.labels(before.name, before.version, variant).set(0)
         self._served[variant] = model
         self._model.labels(*model, variant).set(1)
+        self._trained.labels(model.name, model.version, variant).set(trained.timestamp())
         self._spread.prepare(model, reference)
 
     def watch(self, entries: Sequence[Entry]) -> None:

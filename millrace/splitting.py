@@ -22,6 +22,7 @@ ALL = ""
 # In how many parts training rows are put, of which each is given what the others teach.
 PARTS = 10
 PARTS_SEED = 1
+FEWEST_RECENT = 30
 THINGS: dict[SplitRule, str] = {"rows": "row", "group": "group", "time": "moment"}
 
 
@@ -30,7 +31,8 @@ class SplitRecord(Strict):
 
     A row is held out if its hash is below its class' threshold (by rows), if its group's hash is below
     the one threshold (by group), or if it is later than `trained_until` (by time; a number, or seconds
-    since 1970 of a datetime).
+    since 1970 of a datetime). `recent`: of the rows held out only those that were recent were used to
+    judge by; the others were used for nothing.
     """
 
     by: SplitRule = "rows"
@@ -41,6 +43,7 @@ class SplitRecord(Strict):
     trained_until: float | None = None
     training_rows: int
     holdout_rows: int
+    recent: bool = False
 
     def held_out(self, table: pd.DataFrame, problem: Problem) -> NDArray[np.bool_]:
         """Which rows of a typed table this rule holds out: [rows]."""
@@ -54,6 +57,9 @@ class SplitRecord(Strict):
 
     def sentence(self, problem: Problem) -> str:
         """The rule in words."""
+        return f"{'what is recent of ' if self.recent else ''}{self._rule(problem)}"
+
+    def _rule(self, problem: Problem) -> str:
         if self.trained_until is not None:
             assert self.column is not None
             dated = problem.features[self.column].type == "datetime"
@@ -95,6 +101,29 @@ def split(silver: pd.DataFrame, problem: Problem) -> tuple[pd.DataFrame, pd.Data
     training, holdout = silver[~held].reset_index(drop=True), silver[held].reset_index(drop=True)
     record = record.model_copy(update={"training_rows": len(training), "holdout_rows": len(holdout)})
     return training, holdout, record
+
+
+def only_recent(
+    holdout: pd.DataFrame, record: SplitRecord, recent: pd.DataFrame, problem: Problem
+) -> tuple[pd.DataFrame, SplitRecord]:
+    """Of the rows that are held out, those that are among the recent ones; where none are recent, all.
+
+    What is left out stays unknown to the model, so that its record is true of all rows.
+
+    Raises:
+        UserError: fewer than 30 are left, too few to judge by.
+    """
+    if recent.empty:
+        return holdout, record
+    names = list(problem.columns)
+    kept = holdout[np.isin(row_digests(holdout[names]), row_digests(recent[names]))].reset_index(drop=True)
+    if len(kept) < FEWEST_RECENT:
+        raise UserError(
+            f"Only {len(kept)} of {len(recent):,} recent rows are held out, {FEWEST_RECENT} are needed to "
+            "judge a model by: wait for more outcomes, or hold out more (split.holdout in the problem's "
+            "file)."
+        )
+    return kept, record.model_copy(update={"holdout_rows": len(kept), "recent": True})
 
 
 def check_by_rows(problem: Problem) -> None:

@@ -22,8 +22,12 @@ class Configuration(Generic[S]):
     zenml: dict[str, Any]
 
 
-def load_configuration(path: Path, overrides: list[str], model: type[S]) -> Configuration[S]:
+def load_configuration(
+    path: Path, overrides: list[str], model: type[S], prefix: str = ""
+) -> Configuration[S]:
     """Read a run configuration and apply `key=value` overrides; `key=null` takes a key out.
+
+    Overrides have their keys below `prefix`, which those of the file have not.
 
     Raises:
         UserError: names the file and line, or the override, and the nearest valid key.
@@ -34,7 +38,7 @@ def load_configuration(path: Path, overrides: list[str], model: type[S]) -> Conf
         raise UserError(f"{path}: no such run configuration.")
     data, node = read_yaml(path)
     settings = _section(data, path)
-    changed = dict(_override(settings, text) for text in overrides)
+    changed = dict(_override(settings, text, prefix) for text in overrides)
 
     def place(location: Location) -> str:
         location = _without_tags(location)
@@ -70,9 +74,9 @@ def _section(data: dict[str, Any], path: Path) -> dict[str, Any]:
     return section
 
 
-def _override(settings: dict[str, Any], text: str) -> tuple[Location, str]:
+def _override(settings: dict[str, Any], text: str, prefix: str) -> tuple[Location, str]:
     """Apply one `a.b=value` to nested settings and return its key as a location."""
-    key, equals, value = text.partition("=")
+    key, equals, value = text.removeprefix(prefix).partition("=")
     parts = tuple(key.split("."))
     if not equals or not all(parts):
         raise UserError(f"--set {text}: write it as key=value, for example --set seed=7.")

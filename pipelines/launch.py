@@ -7,6 +7,7 @@ from zenml.models import PipelineRunResponse
 from zenml.pipelines.pipeline_definition import Pipeline
 
 from stacks.dead_runs import this_process
+from stacks.outcomes import SUBJECT, Subject, note_failed_step, noting
 from stacks.stack_files import Stack
 
 
@@ -16,11 +17,15 @@ def launch(
     stack: Stack,
     use_cache: bool,
     experiment: str,
+    *,
+    name: str | None = None,
+    told: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
 
-    The run's own settings come before those of the stack.
+    The run is called after `name`, or else after its experiment, and has that as a tag; `told` is kept with
+    it. Its own settings come before those of the stack. How it ends is noted for Prometheus.
 
     Errors of steps come through as they are: the pipelines fail fast.
     """
@@ -30,14 +35,27 @@ def launch(
     options = {**stack.run_options(), **options}
     # Of a run in a cluster, this process is not the one that makes it.
     here = stack.components["orchestrator"].flavor == "local"
+    name = name or experiment
+    subject = _subject(pipeline, name, stack)
+    process = {"process": this_process()} if here else {}
     configured = pipeline.with_options(
         **{
             **options,
-            "run_name": f"{experiment}-{{date}}-{{time}}",
-            "extra": {"process": this_process()} if here else {},
-            "tags": [experiment],
+            "run_name": f"{name}-{{date}}-{{time}}",
+            "extra": {SUBJECT: subject.model_dump(), **process, **(told or {})},
+            "on_failure": note_failed_step,
+            "tags": [name],
             "settings": {**settings, "experiment_tracker": {"experiment_name": experiment}},
         }
     )
-    run = configured(**parameters)
+    with noting(subject):
+        run = configured(**parameters)
     return Client().get_pipeline_run(run.id)
+
+
+def _subject(pipeline: Pipeline, name: str, stack: Stack) -> Subject:
+    """What runs, in the command line's words; runs of training are called as the problem is."""
+    if pipeline.name in ("training", "large_training"):
+        return Subject(stack=stack.name, pipeline="training", problem=name)
+    kind, _, problem = name.partition("_")
+    return Subject(stack=stack.name, pipeline=kind, problem=problem)

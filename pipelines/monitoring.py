@@ -9,8 +9,8 @@ from zenml.enums import ExecutionMode
 
 from millrace.errors import Incomplete
 from millrace.metrics import Interval
+from millrace.moments import begin
 from millrace.monitoring import MonitoringSettings, Verdict
-from millrace.monitoring.moments import begin
 from millrace.monitoring.page import notes
 from millrace.registry import CHAMPION
 from millrace.strict import Strict

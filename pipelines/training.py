@@ -30,13 +30,20 @@ from steps.tune import take_tuned, tune
 @pipeline(execution_mode=ExecutionMode.FAIL_FAST, cache_policy=cache_policy())
 def training(problem: Problem, settings: TrainingSettings, source: Source, cache: str) -> None:
     """Train, judge and pack a model of `problem` on the rows of `source`."""
-    bronze = ingest(problem, source, cache)
+    train_on(ingest(problem, source, cache), problem, settings)
+
+
+def train_on(bronze: Any, problem: Problem, settings: TrainingSettings, recent: Any = None) -> None:
+    """The graph from a bronze table to the champion's Bento; all that are `Any` are artifacts.
+
+    The model is judged on those of the rows held out that are among the `recent` ones, if there are any.
+    """
     _, _, _ = check_bronze(
         bronze, problem, min_rows=2 * settings.folds, bad_rows_limit=settings.bad_rows_limit
     )
     silver, _, _ = clean(bronze, problem, settings.bad_rows_limit, after="check_bronze")
     check_silver(silver, problem)
-    training_rows, holdout_rows, record = split(silver, problem, after="check_silver")
+    training_rows, holdout_rows, record = split(silver, problem, recent, after="check_silver")
     gold, state = featurize(training_rows, problem)
     check_gold(gold, state, problem)
 
@@ -121,7 +128,7 @@ def run(
     settings.check(problem)
     parameters = {"problem": problem, "settings": settings, "source": source, "cache": str(home() / "cache")}
     chosen = training
-    if _is_large(source, problem, settings, sure=engine == "dask"):
+    if is_large(source, problem, settings, sure=engine == "dask"):
         from pipelines.large_training import large_training
 
         chosen, on_disk = large_training, settings.on_disk(problem)
@@ -140,7 +147,7 @@ def run(
     print_summary(outcome, settings.confidence, cached="fit_best" not in lines.ran, stack=stack)
 
 
-def _is_large(source: Source, problem: Problem, settings: TrainingSettings, sure: bool) -> bool:
+def is_large(source: Source, problem: Problem, settings: TrainingSettings, sure: bool) -> bool:
     """Whether a table's rows stay on disk; they do not where its size is unknown, unless it must be `sure`.
 
     Raises:

@@ -1,7 +1,7 @@
 """Runs whose process was killed: ZenML and MLflow would show them as running for ever.
 
 Each run carries the process that makes it: host, pid and the process' start time. At the next start,
-those of this host whose process is gone are marked as failed.
+those of this host whose process is gone are marked as failed, and noted for Prometheus as such.
 """
 
 import os
@@ -9,10 +9,12 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
+from stacks.outcomes import SUBJECT, Subject, fail
 from stacks.tracking import tracking_uri
 
 # As ZenML's filters take a list: JSON.
 OPEN_STATES = '["initializing", "provisioning", "running", "retrying"]'
+GONE = "its process is gone"
 
 
 def this_process() -> dict[str, Any]:
@@ -40,8 +42,10 @@ def mark_dead_runs() -> list[str]:
         for step in client.list_run_steps(pipeline_run_id=run.id, status=f"oneof:{OPEN_STATES}").items:
             failed = StepRunUpdate(status=ExecutionStatus.FAILED, end_time=datetime.now(UTC))
             client.zen_store.update_run_step(step.id, failed)
-        update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason="its process is gone")
+        update = PipelineRunUpdate(status=ExecutionStatus.FAILED, status_reason=GONE)
         client.zen_store.update_run(run.id, update)
+        if SUBJECT in run.config.extra:
+            fail(Subject.model_validate(run.config.extra[SUBJECT]), None, GONE)
         dead.append(run.name)
     if dead:
         _end_mlflow_runs(dead)

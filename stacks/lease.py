@@ -75,17 +75,24 @@ class Lease:
 
 
 @contextmanager
-def leased(name: str) -> Iterator[Lease]:
-    """Hold the lease of this name, once whoever holds it gives it back, has died, or is silent."""
+def leased(name: str, wait: bool = True) -> Iterator[Lease | None]:
+    """Hold the lease of this name, once whoever holds it gives it back, has died, or is silent.
+
+    Who will not `wait` is given None as soon as a holder is known to live.
+    """
     holder = {**this_process(), "holder": uuid.uuid4().hex}
-    lease = Lease(name, _acquire(name, holder), holder)
+    model = _acquire(name, holder, wait)
+    if model is None:
+        yield None
+        return
+    lease = Lease(name, model, holder)
     try:
         yield lease
     finally:
         lease.end()
 
 
-def _acquire(name: str, holder: dict[str, Any]) -> Any:
+def _acquire(name: str, holder: dict[str, Any], wait: bool) -> Any:
     from zenml.client import Client
     from zenml.exceptions import EntityExistsError
 
@@ -101,6 +108,8 @@ def _acquire(name: str, holder: dict[str, Any]) -> Any:
         now = time.monotonic()
         state = f"{held.id} {held.description}"
         if state != seen:
+            if seen and not wait:
+                return None
             seen, since = state, now
         other = json.loads(held.description or "{}")
         if other.get("holder") == holder["holder"]:
@@ -111,7 +120,7 @@ def _acquire(name: str, holder: dict[str, Any]) -> Any:
             with suppress(KeyError):
                 client.zen_store.delete_model(held.id)
             continue
-        if not told:
+        if wait and not told:
             print(
                 f"  waiting for the lock '{name}', held on {other.get('host', 'another machine')}",
                 file=sys.stderr,

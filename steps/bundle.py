@@ -60,7 +60,10 @@ def bundle(
     folder = Path(tempfile.mkdtemp(dir=scratch()))
     read = get_step_context().inputs["bronze"][0].run_metadata
     data = {"origin": read["origin"], "digest": digest, "rows": account.rows.read if account else len(bronze)}
-    provenance = _provenance(settings, data | ({"dvc": read["dvc"]} if "dvc" in read else {}))
+    data |= {name: read[name] for name in ("dvc", "source_rows", "source_digest") if name in read}
+    provenance = _provenance(settings, data)
+    if "trigger" in read:
+        provenance["trigger"] = read["trigger"]
     sealed = pack(folder, training, provenance, settings.reference_rows, settings.seed)
     return Bundle(folder=folder, digest=sealed, fitted=model)
 

@@ -1,4 +1,4 @@
-"""One at a time where two runs would otherwise both decide."""
+"""One at a time where two runs would otherwise both decide, or do the same."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -20,9 +20,38 @@ def registry_lock(name: str) -> Iterator[Callable[[], None]]:
 
     if not GlobalConfiguration().uses_local_store:
         with leased(f"lock-registry-{name}") as lease:
+            assert lease is not None
             yield lease.confirm
         return
+    with FileLock(_file(f"registry-{name}")):
+        yield lambda: None
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[bool]:
+    """Whether this process has a lock; False if another one, on any machine that shares it, has it now."""
+    from filelock import FileLock, Timeout
+    from zenml.config.global_config import GlobalConfiguration
+
+    from stacks.lease import leased
+
+    if not GlobalConfiguration().uses_local_store:
+        with leased(f"lock-{name}", wait=False) as lease:
+            yield lease is not None
+        return
+    lock = FileLock(_file(name))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _file(name: str) -> Path:
     folder = Path(os.environ["MILLRACE_HOME"]) / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"registry-{name}.lock"):
-        yield lambda: None
+    return folder / f"{name}.lock"

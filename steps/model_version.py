@@ -53,11 +53,13 @@ def version_tags(bundle: Bundle) -> dict[str, str]:
     provenance = bundle.read(PROVENANCE)
     run = get_step_context().pipeline_run
     revision = provenance["data"].get("dvc", {})
+    trigger = provenance.get("trigger")
     return {
         DIGEST_TAG: bundle.digest,
         "data_digest": provenance["data"]["digest"],
         "data_origin": provenance["data"]["origin"],
         **{f"data_{name}": value for name, value in revision.items()},
+        **({"trigger": f"{trigger['kind']}: {trigger['reason']}"} if trigger else {}),
         "git_revision": provenance["git_revision"] or "unknown",
         "zenml_run_id": str(run.id),
         "zenml_run_name": run.name,

@@ -30,15 +30,17 @@ def clean(
 
 @step(output_materializers={"training_rows": TableMaterializer, "holdout_rows": TableMaterializer})
 def split(
-    silver: pd.DataFrame, problem: Problem
+    silver: pd.DataFrame, problem: Problem, recent: pd.DataFrame | None = None
 ) -> tuple[
     Annotated[pd.DataFrame, "training_rows"],
     Annotated[pd.DataFrame, "holdout_rows"],
     Annotated[SplitRecord, "split"],
 ]:
-    """Hold rows out by the contract's rule."""
+    """Hold rows out by the contract's rule; of these, only the recent ones, if some are."""
     # Named one by one: ZenML reads from the return statement whether a tuple is one output or several.
     training_rows, holdout_rows, record = splitting.split(silver, problem)
+    if recent is not None:
+        holdout_rows, record = splitting.only_recent(holdout_rows, record, recent, problem)
     return training_rows, holdout_rows, record
 
 

@@ -144,6 +144,20 @@ def service_log(name: str) -> LogSettings | None:
     return from_environment().log_settings(name, Path(os.environ["BENTOML_HOME"]))
 
 
+def log_uri(named: str | None, name: str) -> str:
+    """The prediction log to read: the one that settings have named, else that of a service on this machine.
+
+    Raises:
+        UserError: that service keeps none.
+    """
+    if named is not None:
+        return named
+    log = service_log(name)
+    if log is None:
+        raise UserError("MILLRACE_SERVE_LOG is 'off'; name a log by --set log=URI.")
+    return log.uri
+
+
 class Lines:
     """A line on standard error every few seconds: rows, rows a second, and what time there is left."""
 

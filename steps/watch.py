@@ -16,7 +16,7 @@ from millrace.registry import Registration
 from millrace.strict import Strict
 from stacks.environment import home
 from steps.materializers import Plots, PlotsMaterializer, ShownTableMaterializer
-from steps.score import load_chosen, service_log
+from steps.score import load_chosen, log_uri
 
 # Runs that the plot of earlier verdicts shows.
 SHOWN_RUNS = 500
@@ -38,9 +38,8 @@ def watch(
 ) -> tuple[Annotated[Verdict, "verdict"], Annotated[pd.DataFrame, "window_sample"]]:
     """Read the window and judge it."""
     settings = asked.settings
-    verdict, window = monitor(
-        _log(settings, chosen.name), load_chosen(chosen), chosen.version, asked.since, asked.until, settings
-    )
+    uri = log_uri(settings.log, chosen.name)
+    verdict, window = monitor(uri, load_chosen(chosen), chosen.version, asked.since, asked.until, settings)
     drift, performance = verdict.drift, verdict.performance
     log_metadata(
         {
@@ -110,12 +109,3 @@ def gauges_path(problem: str) -> Path:
     from bentos.settings import from_environment
 
     return from_environment().verdict_file(problem, Path(os.environ["BENTOML_HOME"]))
-
-
-def _log(settings: MonitoringSettings, name: str) -> str:
-    if settings.log is not None:
-        return settings.log
-    log = service_log(name)
-    if log is None:
-        raise UserError("MILLRACE_SERVE_LOG is 'off'; name a log by --set log=URI.")
-    return log.uri

@@ -78,10 +78,10 @@ class _Verdict:
         yield self._intervals("performance_estimate", "Estimated for all rows of the window.", estimate)
 
     def _gauge(self, name: str, about: str, labels: tuple[str, ...], samples: Samples) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(f"millrace_{name}", about, labels=["version", *labels])
+        family = GaugeMetricFamily(f"millrace_{name}", about, labels=["problem", "version", *labels])
         for values, value in samples:
             if value is not None:
-                family.add_metric([self._verdict.version, *values], value)
+                family.add_metric([self._verdict.problem, self._verdict.version, *values], value)
         return family
 
     def _status(self, name: str, about: str, status: str, known: tuple[str, ...]) -> GaugeMetricFamily:

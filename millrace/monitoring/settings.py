@@ -5,7 +5,7 @@ from math import log1p
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from millrace.monitoring.moments import PERIOD
+from millrace.moments import PERIOD
 from millrace.prediction_log import LogSettings
 from millrace.strict import Strict
 

@@ -112,7 +112,7 @@ def test_mounted_files_exist_and_cannot_be_written(services: dict[str, Any]) -> 
     mounted = [
         v for service in services.values() for v in service["volumes"] if str(v).startswith(("/", "."))
     ]
-    assert len(mounted) == 6
+    assert len(mounted) == 8
     for volume in mounted:
         source, _, mode = volume.split(":")
         assert Path(source).exists(), volume

@@ -116,6 +116,33 @@ def test_secrets_are_for_the_owner_alone(staging: RunningStaging) -> None:
         assert not any(secret.encode() in content for secret in secrets), path
 
 
+def test_alertmanager_and_scheduler_share_a_token(staging: RunningStaging) -> None:
+    token = staging.home / "scheduler" / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    known = token.read_text()
+    assert len(known) > 30
+    assert (staging.home / "staging" / "alertmanager" / "webhook_token").resolve() == token.resolve()
+    staging.stop("alertmanager")
+    staging.start("alertmanager")
+    assert token.read_text() == known
+    log = (staging.home / "staging" / "logs" / "alertmanager.log").read_text()
+    assert known not in log
+
+
+def test_prometheus_watches_service_scheduler_and_alertmanager(staging: RunningStaging) -> None:
+    url = staging.settings.url("prometheus")
+    targets = requests.get(f"{url}/api/v1/targets", timeout=30).json()["data"]["activeTargets"]
+    found = {target["labels"]["job"]: target["labels"]["instance"] for target in targets}
+    ports = staging.settings.ports
+    assert found == {
+        "service": "127.0.0.1:3000",
+        "scheduler": "127.0.0.1:3002",
+        "alertmanager": f"127.0.0.1:{ports['alertmanager']}",
+    }
+    groups = requests.get(f"{url}/api/v1/rules", timeout=30).json()["data"]["groups"]
+    assert {group["name"] for group in groups} == {"service", "model", "pipelines"}
+
+
 def readable_by_others(folder: Path) -> list[Path]:
     """Files below `folder` that another user could open."""
     found = []

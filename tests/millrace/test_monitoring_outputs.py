@@ -11,44 +11,14 @@ from pydantic import ValidationError
 
 from millrace.contract import Task
 from millrace.errors import UserError
-from millrace.metrics import Interval
-from millrace.monitoring import MonitoringSettings, Verdict, gauges, history
+from millrace.moments import begin
+from millrace.monitoring import MonitoringSettings, gauges, history
 from millrace.monitoring.evidently_reports import KINDS, reports
-from millrace.monitoring.judging import judge
-from millrace.monitoring.moments import begin
 from millrace.monitoring.page import notes, verdict_page
-from millrace.monitoring.performance import perform
 from millrace.monitoring.plots import history_plot
-from millrace.monitoring.verdict import Counted
 from tests.millrace.cases import TASKS, make_fitted, make_problem
-from tests.millrace.watched import QUICK, answered, make_baseline, tallied
-
-NOW = datetime(2026, 3, 2, tzinfo=UTC)
-COUNTED = Counted(
-    judged={"champion": 200}, others={"7": 30}, shadow=0, future=2, unanswered=3, damaged=1, outcomes=150,
-    replaced=4, unknown=5, future_outcomes=6, early=7,
-)  # fmt: skip
-
-
-def make_verdict(
-    task: Task = "regression", rows: int = 200, until: datetime = NOW, shift: float = 0
-) -> Verdict:
-    baseline = make_baseline(task)
-    window = answered(make_fitted(task, "lightgbm"), max(rows, 1), seed=7)[:rows]
-    window["size"] += shift
-    labelled = type(baseline).from_sample(baseline.problem, window, dict.fromkeys(window, 0.2)).outcome
-    holdout = {name: Interval(value=0.5, low=0.4, high=0.6) for name in ("rmse", "log_loss")}
-    return Verdict(
-        problem="homes",
-        version="3",
-        bundle_digest="a" * 64,
-        since=until - timedelta(days=1),
-        until=until,
-        false_alarms=0.01,
-        drift=judge(baseline, tallied(baseline, window), QUICK),
-        performance=perform(baseline, holdout, labelled, labelled.predicted, QUICK),
-        counted=COUNTED,
-    )
+from tests.millrace.verdicts import COUNTED, NOW, make_verdict
+from tests.millrace.watched import answered
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -56,12 +26,13 @@ def test_gauges_say_what_the_verdict_says(task: Task, tmp_path: Path) -> None:
     verdict = make_verdict(task, shift=3)
     gauges.publish(tmp_path / "deep" / "homes.prom", verdict)
     text = (tmp_path / "deep" / "homes.prom").read_text()
+    common = {"problem": "homes", "version": "3"}
     found = {
-        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "version")): sample
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name not in common)): sample
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert {sample.labels["version"] for sample in found.values()} == {"3"}
+    assert all(sample.labels.items() >= common.items() for sample in found.values())
     value = {key: sample.value for key, sample in found.items()}
     assert value["millrace_drift_status", "drift"] == 1
     assert (
@@ -79,8 +50,8 @@ def test_gauges_say_what_the_verdict_says(task: Task, tmp_path: Path) -> None:
 
 def test_where_there_is_no_verdict_there_is_no_number() -> None:
     text = gauges.exposition(make_verdict(rows=20)).decode()
-    assert 'millrace_drift_status{status="not enough data",version="3"} 1.0' in text
-    assert 'millrace_drift_status{status="no drift",version="3"} 0.0' in text
+    assert 'millrace_drift_status{problem="homes",status="not enough data",version="3"} 1.0' in text
+    assert 'millrace_drift_status{problem="homes",status="no drift",version="3"} 0.0' in text
     assert "\nmillrace_drift_score{" not in text
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.millrace.logged import ROOT
 WORKER = """
 import sys, time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from millrace.input_summary import Names, Numbers, Reference
 from millrace.prediction_log import LogStatus, ModelName
@@ -30,6 +32,7 @@ reference = Reference(
     shares={"size": {"1": 0.5, "2": 0.25, "3": 0.25, "missing": 0.0}, "kind": {"flat": 1.0}},
     prediction_shares={"1": 0.5, "2": 0.5},
 )
+MADE = datetime(2026, 3, 1, tzinfo=UTC)
 def model(version):
     return ModelName("homes", version, "d" * 64)
 for line in sys.stdin:
@@ -103,7 +106,7 @@ def test_processes_are_added_up_and_their_counts_outlive_them(workers: Any) -> N
     for worker in (first, second):
         worker.do("for _ in range(3): metrics.answered('/v1/predict', 200, 0.003)")
         worker.do("metrics.answered('/v1/predict', 422, 0.0001); metrics.refused('range')")
-        worker.do("metrics.predicted('champion', 5); metrics.serve('champion', model('7'), reference)")
+        worker.do("metrics.predicted('champion', 5); metrics.serve('champion', model('7'), reference, MADE)")
         worker.do("metrics.report(LogStatus(waiting=11, written=100, lost={'full': 2}, fault='disk full'))")
     for worker in (first, second):
         found = worker.samples()
@@ -152,7 +155,7 @@ def test_labels_are_bounded(workers: Any) -> None:
 
 def test_what_is_known_from_the_start_is_there_as_zero(workers: Any) -> None:
     worker = workers()
-    worker.do("metrics.serve('champion', model('1'), reference)")
+    worker.do("metrics.serve('champion', model('1'), reference, MADE)")
     text = worker.text()
     assert 'millrace_log_lost_total{reason="full"} 0.0' in text
     assert 'millrace_request_seconds_count{route="/v1/predict",status="200"} 0.0' in text
@@ -175,16 +178,19 @@ def test_a_log_that_begins_anew_counts_on(workers: Any) -> None:
 def test_a_new_model_takes_the_place_of_the_old(workers: Any) -> None:
     worker = workers()
     for version in ("1", "2"):
-        worker.do(f"metrics.serve('champion', model('{version}'), reference)")
-    worker.do("metrics.serve('challenger', model('1'), reference)")
+        worker.do(f"metrics.serve('champion', model('{version}'), reference, MADE)")
+    worker.do("metrics.serve('challenger', model('1'), reference, MADE)")
     served = [key[-1] + " " + key[-2] for key in worker.samples() if key[0] == "millrace_model_info"]
     assert sorted(served) == ["1 challenger", "2 champion"]
+    trained = {key[1:]: value for key, value in worker.samples().items() if "_trained_" in key[0]}
+    made = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    assert trained == {("homes", "challenger", "1"): made, ("homes", "champion", "2"): made}
 
 
 def test_inputs_and_predictions_are_counted_in_the_references_bins(workers: Any) -> None:
     first, second = workers(), workers()
     for worker in (first, second):
-        worker.do("metrics.serve('champion', model('3'), reference)")
+        worker.do("metrics.serve('champion', model('3'), reference, MADE)")
         worker.do("rows = [HOME | {'size': size} for size in (-4, 0.5, 8, None)] + [HOME | {'kind': 'boat'}]")
         worker.do("answers = [{'prediction': value} for value in (1.0, 1.0, 3.0, 4.0, 5.0)]")
         worker.do("metrics.watch([make_entry('r', *rows, answers=answers)])")
@@ -213,7 +219,7 @@ def test_a_log_tells_its_metrics(workers: Any, tmp_path: Path) -> None:
     worker = workers()
     worker.do("from millrace.prediction_log import LogSettings, PredictionLog")
     worker.do("from tests.millrace.cases import make_problem")
-    worker.do("metrics.serve('champion', model('3'), reference)")
+    worker.do("metrics.serve('champion', model('3'), reference, MADE)")
     worker.do(f"log = PredictionLog(LogSettings(uri='sqlite:///{tmp_path}/log.db'), make_problem(), metrics)")
     worker.do("assert all(log.offer(make_entry(number)) for number in range(50)); log.close(60)")
     found = worker.samples()

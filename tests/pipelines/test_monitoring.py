@@ -96,7 +96,8 @@ def test_what_the_champion_answers_is_judged_shown_and_published(
     assert [each.type.value for each in steps["publish"].outputs["monitoring_plots"][0].visualizations] == [
         "image"
     ]
-    assert 'millrace_drift_status{status="no drift",version="1"} 1.0' in Path(said["gauges"]).read_text()
+    told = Path(said["gauges"]).read_text()
+    assert 'millrace_drift_status{problem="iris",status="no drift",version="1"} 1.0' in told
 
     # Flowers that are all of one kind, without reports; and half of a request.
     log_of(opened).unlink()
@@ -111,7 +112,8 @@ def test_what_the_champion_answers_is_judged_shown_and_published(
     assert "prediction" in drifted["verdict"]["drift"]["why"]
     assert drifted["verdict"]["counted"]["damaged"] == 1
     assert "Requests in the log that are not whole were left out: 1." in capsys.readouterr().err
-    assert 'millrace_drift_status{status="drift",version="1"} 1.0' in Path(said["gauges"]).read_text()
+    told = Path(said["gauges"]).read_text()
+    assert 'millrace_drift_status{problem="iris",status="drift",version="1"} 1.0' in told
     kept = [json.loads(line) for line in Path(said["history"]).read_text().splitlines()]
     assert [(each["run"], each["drift"]) for each in kept] == [
         (said["run_name"], "no drift"),

@@ -1,4 +1,4 @@
-"""The moment that a window begins at, as a person writes it."""
+"""Periods and moments as a person writes them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,15 @@ PERIOD = re.compile(r"[1-9]\d{0,5}[mhdw]")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def period(text: str) -> timedelta:
+    """How long `90m`, `24h`, `7d` or `2w` is.
+
+    Raises:
+        OverflowError: longer than any two dates are apart.
+    """
+    return timedelta(**{UNITS[text[-1]]: int(text[:-1])})
+
+
 def begin(text: str, now: datetime) -> datetime:
     """`24h` before now, or the moment `2026-11-20T08:00`; without a zone it is UTC.
 
@@ -17,7 +26,7 @@ def begin(text: str, now: datetime) -> datetime:
     """
     if PERIOD.fullmatch(text):
         try:
-            return now - timedelta(**{UNITS[text[-1]]: int(text[:-1])})
+            return now - period(text)
         except OverflowError:
             raise UserError(f"--since {text}: is longer ago than there are dates.") from None
     try:
