@@ -135,6 +135,10 @@ bench-detection: .venv/.dev ## how often drift is found, and found where there i
 bench-monitoring: .venv/.dev ## a million logged rows judged: seconds and memory, beside Evidently (ten minutes)
 	@$(RUN) benchmarks/monitoring.py
 
+.PHONY: bench-experiments
+bench-experiments: .venv/.dev ## how often experiments end rightly when looked at each day, beside z-tests (a minute)
+	@$(RUN) benchmarks/experiments.py
+
 .PHONY: bench-coverage
 bench-coverage: .venv/.dev ## how often intervals hold the truth, over five seeds
 	@$(RUN) benchmarks/interval_coverage.py

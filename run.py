@@ -359,6 +359,29 @@ def _retraining(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _experiment(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+
+    _refuse(arguments, ("data", "target"), "is not for --pipeline experiment; it reads the prediction log")
+    if not arguments.plan:
+        names = ("challenger", "config", "set")
+        _refuse(arguments, names, "is for --plan: an experiment stays as it was planned")
+    elif arguments.decide:
+        raise UserError("--plan begins an experiment and --decide ends one; pass one of them.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+
+    def start(**common: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import experiment
+
+        task = "plan" if arguments.plan else arguments.decide or "look"
+        experiment.run(problem.name, task=task, challenger=arguments.challenger, **common)
+
+    return start
+
+
 def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(arguments, name):
@@ -374,6 +397,7 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "monitoring": _monitoring,
     "simulation": _simulation,
     "forgetting": _forgetting,
+    "experiment": _experiment,
     "retraining": _retraining,
 }
 # They know nothing of ZenML: no store is opened for them.
@@ -397,6 +421,7 @@ OPTIONS = {
         "url",
         "events",
     ),
+    ("experiment",): ("plan", "challenger", "decide"),
     ("retraining",): ("trigger", "reason", "cause"),
 }
 
@@ -462,6 +487,16 @@ def _parser() -> argparse.ArgumentParser:
     asking.add_argument("--reason", metavar="TEXT", help="why, as the run's lineage is to say it")
     asking.add_argument(
         "--cause", metavar="ID", help="what has happened; retrained once, however often it is told"
+    )
+    comparing = parser.add_argument_group("for experiment")
+    comparing.add_argument("--plan", action="store_true", help="say how long it takes, and begin")
+    comparing.add_argument("--challenger", metavar="N", help="which version (the challenger)")
+    comparing.add_argument(
+        "--decide",
+        nargs="?",
+        const="decide",
+        choices=["decide", "stop"],
+        help="end it, if the verdict says so; 'stop' ends it whatever was found",
     )
     parser.add_argument("--stack", default="local", help="a name in configs/stacks/ (%(default)s)")
     parser.add_argument(

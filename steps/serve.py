@@ -22,13 +22,13 @@ from steps.transfer import Appointment
 @step(enable_cache=False)
 def build_bento(promotion: Promotion) -> Annotated[str, "bento"]:
     """Store the champion's bundle and build its Bento, unless both exist; returns the Bento's tag."""
-    return _build(promotion.champion) if promotion.champion else ""
+    return build_version(promotion.champion) if promotion.champion else ""
 
 
 @step(enable_cache=False)
 def build_appointed_bento(appointment: Appointment) -> Annotated[str, "bento"]:
     """The same for a champion that no training has chosen."""
-    return _build(appointment.champion)
+    return build_version(appointment.champion)
 
 
 def build_champion(stack: str, problem: str) -> str:
@@ -44,12 +44,19 @@ def build_champion(stack: str, problem: str) -> str:
     return build(store_model(champion.folder, problem, champion.digest, champion.version))
 
 
-def _build(champion: Registration) -> str:
+def build_version(version: Registration) -> str:
+    """Build a registered version's Bento, unless it is there, and make it the latest; returns its tag."""
     from bentos.build import build_bento as build
+
+    return build(store_version(version))
+
+
+def store_version(version: Registration) -> str:
+    """Copy a registered version's bundle into BentoML's model store, unless it is there; returns its tag."""
     from bentos.build import store_model
 
-    folder = Registry(champion.name, tracking_uri()).fetch_bundle(champion.version, home() / "cache")
-    return build(store_model(folder, champion.name, champion.digest, champion.version))
+    folder = Registry(version.name, tracking_uri()).fetch_bundle(version.version, home() / "cache")
+    return store_model(folder, version.name, version.digest, version.version)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,7 @@ def opened_copy(of: Path, path: Path) -> Iterator[Home]:
     """Copy a home and make the copy this process' own for a while."""
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
+    from zenml.stack.stack import _STACK_CACHE
     from zenml.utils import source_utils
 
     from stacks import environment, quickstart
@@ -208,6 +209,8 @@ def opened_copy(of: Path, path: Path) -> Iterator[Home]:
         patch.setenv("ZENML_STORE_URL", f"sqlite:///{database}")
         GlobalConfiguration._reset_instance()
         Client._reset_instance()
+        # Copies share the stack's id, by which ZenML remembers where its artifacts are.
+        _STACK_CACHE.clear()
         yield home
     GlobalConfiguration._reset_instance()
     Client._reset_instance()

@@ -53,9 +53,9 @@ class Service:
         }
 
 
-def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
-    """Start the newest Bento; `folder` is where it runs and where its log goes."""
-    command = [sys.executable, "-m", "bentoml", "serve", f"{NAME}:latest"]
+def serve(port: int, folder: Path, name: str = NAME, **variables: str) -> "subprocess.Popen[str]":
+    """Start the newest Bento of a name; `folder` is where it runs and where its log goes."""
+    command = [sys.executable, "-m", "bentoml", "serve", f"{name}:latest"]
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
@@ -68,10 +68,10 @@ def serve(port: int, folder: Path, **variables: str) -> "subprocess.Popen[str]":
 
 
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Service]:
+def running(folder: Path, name: str = NAME, **settings: str) -> Iterator[Service]:
     """The newest Bento, ready with all its workers; settings are named without their prefix."""
     port = free_port()
-    process = serve(port, folder, **settings)
+    process = serve(port, folder, name, **settings)
     service = Service(port, process, folder / "log")
     try:
         _wait_until_ready(service)
