@@ -23,7 +23,7 @@ from millrace.experiments import (
 )
 from millrace.experiments.record import End, Look
 from millrace.lineup import contract_differs
-from millrace.monitoring.moments import begin
+from millrace.moments import begin
 from millrace.registry import CHALLENGER, CHAMPION, Registration, Registry
 from millrace.strict import Strict
 from millrace.succession import verified_contract
