@@ -26,6 +26,7 @@ COPY configs configs
 COPY millrace millrace
 COPY steps steps
 COPY stacks stacks
+COPY scheduler scheduler
 COPY pipelines pipelines
 COPY bentos bentos
 USER millrace

@@ -42,6 +42,10 @@ image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDE
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)
 
+.PHONY: scheduler
+scheduler: .venv/.run ## run what configs/schedules.yaml and alerts ask for, on 127.0.0.1:3002 (docs/scheduler.md)
+	@exec $(RUN) -m scheduler start
+
 .PHONY: dashboard
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
 	@$(STATE) && exec $(RUN) -m stacks.dashboard

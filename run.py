@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent
 CONFIGS = ROOT / "configs"
 DEFAULT_PROBLEM = "housing_sample"
+SERVICE = "http://127.0.0.1:3000"
 Start = Callable[..., None]
 
 
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace, started: float) -> None:
         raise UserError(f"--summary {arguments.summary}: no such folder; make it first.")
     start = PIPELINES[arguments.pipeline](arguments)
     stack = _stack(arguments.to or arguments.stack)
-    if arguments.dry_run:
+    if arguments.pipeline in WITHOUT_STORE or (arguments.dry_run and arguments.pipeline == "promotion"):
         start(summary=arguments.summary, started=started, stack=stack)
         return
     from stacks.checks import require_health
@@ -262,6 +263,68 @@ def _monitoring(arguments: argparse.Namespace) -> Start:
     return start
 
 
+def _simulation(arguments: argparse.Namespace) -> Start:
+    from pydantic import ValidationError
+
+    from millrace.contract import load_problem
+    from millrace.simulation import SCENARIOS, Plan
+    from millrace.sources import Source
+    from millrace.yaml_files import faults
+
+    _refuse(arguments, ("target", "config", "set", "no_cache"), "is not for --pipeline simulation")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+    source = Source.model_validate(arguments.data) if arguments.data else problem.source
+    if not arguments.scenario:
+        raise UserError(f"Say what is to happen: --scenario with one of {', '.join(SCENARIOS)}.")
+    told = {name: value for name in Plan.model_fields if (value := getattr(arguments, name)) is not None}
+    try:
+        plan = Plan.model_validate(told)
+    except ValidationError as error:
+        raise faults(
+            error, Plan, lambda place: f"--{str(place[0]).replace('_', '-')}" if place else "--drift-after"
+        ) from None
+
+    def start(*, summary: Path | None, **_: Any) -> None:
+        from pipelines import simulation
+
+        simulation.run(
+            problem,
+            source=source,
+            plan=plan,
+            url=arguments.url or SERVICE,
+            events=arguments.events,
+            summary=summary,
+        )
+
+    return start
+
+
+def _forgetting(arguments: argparse.Namespace) -> Start:
+    from millrace.contract import load_problem
+
+    _refuse(arguments, ("data", "target", "config", "set", "no_cache"), "is not for --pipeline forgetting")
+    if not arguments.key:
+        raise UserError("--pipeline forgetting needs to know whose rows: pass --key KEY.")
+    problem = load_problem(arguments.problem or DEFAULT_PROBLEM, CONFIGS / "problems")
+
+    def start(*, summary: Path | None, started: float, stack: "Stack", **_: Any) -> None:
+        from stacks import quickstart
+
+        quickstart.import_mlflow()
+        from pipelines import forgetting
+
+        forgetting.run(
+            problem,
+            key=arguments.key,
+            dry_run=arguments.dry_run,
+            summary=summary,
+            started=started,
+            stack=stack,
+        )
+
+    return start
+
+
 def _retraining(arguments: argparse.Namespace) -> Start:
     from datetime import UTC, datetime
     from typing import get_args
@@ -332,15 +395,32 @@ PIPELINES: dict[str, Callable[[argparse.Namespace], Start]] = {
     "promotion": _promotion,
     "inference": _inference,
     "monitoring": _monitoring,
+    "simulation": _simulation,
+    "forgetting": _forgetting,
     "experiment": _experiment,
     "retraining": _retraining,
 }
+# They know nothing of ZenML: no store is opened for them.
+WITHOUT_STORE = frozenset({"simulation"})
 # Those of some pipelines alone.
 OPTIONS = {
     ("inference",): ("input", "output", "model", "explain", "intervals", "overwrite"),
     ("inference", "training"): ("engine", "scheduler"),
-    ("promotion",): ("from", "to", "version", "roll_back", "dry_run"),
+    ("promotion",): ("from", "to", "version", "roll_back"),
+    ("promotion", "forgetting"): ("dry_run",),
+    ("forgetting",): ("key",),
     ("monitoring",): ("since",),
+    ("simulation",): (
+        "scenario",
+        "speed",
+        "weeks",
+        "rows",
+        "drift_after",
+        "label_delay",
+        "seed",
+        "url",
+        "events",
+    ),
     ("experiment",): ("plan", "challenger", "decide"),
     ("retraining",): ("trigger", "reason", "cause"),
 }
@@ -388,6 +468,20 @@ def _parser() -> argparse.ArgumentParser:
     watching.add_argument(
         "--since", metavar="WHEN", help="24h, 7d, or a moment: rows since then (the settings' window)"
     )
+    playing = parser.add_argument_group("for simulation")
+    playing.add_argument("--scenario", metavar="NAME", help="what is to happen: docs/simulation.md")
+    playing.add_argument("--speed", type=float, metavar="N", help="simulated seconds in a second (3600)")
+    playing.add_argument("--weeks", type=float, metavar="N", help="how long, in simulated time (4)")
+    playing.add_argument("--rows", type=int, metavar="N", help="a simulated day, on average (2000)")
+    playing.add_argument(
+        "--drift-after", type=float, metavar="DAYS", help="when it begins (after a third of the time)"
+    )
+    playing.add_argument(
+        "--label-delay", type=float, metavar="DAYS", help="until outcomes are known, on average (2)"
+    )
+    playing.add_argument("--seed", type=int, metavar="N", help="the same one, the same requests (0)")
+    playing.add_argument("--url", help=f"of the service ({SERVICE})")
+    playing.add_argument("--events", type=Path, metavar="FILE.jsonl", help="a line as each thing happens")
     asking = parser.add_argument_group("for retraining")
     asking.add_argument("--trigger", help="drift, decay, data, calendar, person (person)")
     asking.add_argument("--reason", metavar="TEXT", help="why, as the run's lineage is to say it")
@@ -424,7 +518,11 @@ def _parser() -> argparse.ArgumentParser:
     moving.add_argument("--to", metavar="STACK", help="where it is to be champion")
     moving.add_argument("--version", metavar="N", help="which one (the champion)")
     moving.add_argument("--roll-back", action="store_true", help="back to the champion before, on --to")
-    moving.add_argument("--dry-run", action="store_true", help="say what would be done; write nothing")
+    moving.add_argument(
+        "--dry-run", action="store_true", help="say what would be done; write nothing (forgetting, too)"
+    )
+    forgetting = parser.add_argument_group("for forgetting")
+    forgetting.add_argument("--key", metavar="KEY", help="whose rows: the value of the contract's key")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="also write the summary as JSON")
     return parser
 

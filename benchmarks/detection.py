@@ -1,11 +1,16 @@
-"""How often drift is found where there is some, and where there is none, beside Evidently, KS and PSI.
+"""How often, and how soon, drift is found, and found where there is none, beside Evidently, KS and PSI.
 
-    .venv/bin/python benchmarks/detection.py [--references 112] [--seed 0] [--sizes 200 1000] [--counts FILE]
+    .venv/bin/python benchmarks/detection.py [--references 112] [--streams 40] [--seed 0] [--sizes 200 1000]
+        [--counts FILE]
 
 California Housing, the table beside the repository or the embedded sample; a LightGBM model fitted on a part
 of it. The rest is parted anew for each reference of 2,000 rows, from which windows are disjoint. Each
-reference meets ten windows without drift, of which the peers see two, and two of each other kind. `--counts`
-adds to the counts in a file: the work can be done in pieces, each with its own seed.
+reference meets ten windows without drift, of which the peers see two, and two of each other kind.
+
+Then streams: of each kind, window after window, ten of them; somewhere in the first it begins to drift. How
+many windows pass until the alarm says how soon it is found; one is the window in which it began.
+
+`--counts` adds to the counts in a file: the work can be done in pieces, each with its own seed.
 """
 
 import argparse
@@ -29,6 +34,8 @@ REFERENCE_ROWS = 2_000
 # Rows that are left for references and windows.
 REST = 12_640
 QUIET, LOUD = 10, 2
+# Windows of a stream, and how many of them a slow drift takes.
+LONGEST = 10
 PREDICTION = "_prediction"
 Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
 
@@ -80,9 +87,11 @@ SCENARIOS: dict[str, Change] = {
     "5% nulls": nulls,
     "label shift": labels,
 }
+SLOW = "income, by and by x1.2"
+DECAY = "Millrace decay"
 METHODS = (
     "Millrace",
-    "Millrace decay",
+    DECAY,
     "Evidently, any column",
     "Evidently, dataset",
     "KS p<0.05",
@@ -109,20 +118,28 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--references", type=int, default=112)
+    parser.add_argument("--streams", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1_000, 10_000])
     parser.add_argument("--counts", type=Path)
     asked = parser.parse_args()
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    delays: defaultdict[str, list[int]] = defaultdict(list)
     if asked.counts and asked.counts.is_file():
-        counts.update(json.loads(asked.counts.read_text()))
+        known = json.loads(asked.counts.read_text())
+        counts.update(known["counts"])
+        delays.update(known["delays"])
     world = make_world()
     for number in range(asked.references):
         for size in asked.sizes:
             play(world, size, np.random.default_rng([asked.seed, number, size]), counts)
+    for number in range(asked.streams):
+        for size in asked.sizes:
+            play_streams(world, size, np.random.default_rng([asked.seed, number, size, 1]), delays)
     if asked.counts:
-        asked.counts.write_text(json.dumps(counts))
+        asked.counts.write_text(json.dumps({"counts": counts, "delays": delays}))
     show(counts)
+    show_delays(delays)
 
 
 def make_world() -> World:
@@ -146,35 +163,93 @@ def make_world() -> World:
 
 def play(world: World, size: int, rng: np.random.Generator, counts: dict[str, list[int]]) -> None:
     """One reference, and windows of every scenario."""
-    from millrace.monitoring import Baseline, MonitoringSettings
-    from millrace.monitoring.calibration import calibrate
-    from millrace.monitoring.performance import chance
-
-    order = rng.permutation(len(world.rest))
-    reference = world.predict(world.rest.iloc[order[:REFERENCE_ROWS]])
-    baseline = Baseline.from_sample(world.problem, reference, world.importance)
-    settings = MonitoringSettings(seed=int(rng.integers(2**31)))
-    calibration = calibrate(
-        baseline.columns,
-        size,
-        false_alarms=settings.false_alarms,
-        draws=settings.bootstrap,
-        seed=settings.seed,
-    )
-    risen = chance(baseline, size, settings)
+    watch = Watch.draw(world, size, rng)
     for scenario, change in SCENARIOS.items():
         for number in range(LOUD if change is not nothing else QUIET):
-            window = world.rest.iloc[rng.permutation(order[REFERENCE_ROWS:])[:size]]
-            window = world.predict(change(window, rng))
-            alarms = ours(baseline, calibration, window, risen if change in (nothing, labels) else None)
+            window = world.predict(change(watch.window(rng), rng))
+            alarms = watch.ours(window, change in (nothing, labels))
             if number < LOUD:
-                watched = [*world.inputs, PREDICTION, *(["MedHouseVal"] if change is labels else [])]
-                alarms |= evidently(reference[watched], window[watched])
-                alarms |= textbook(reference[watched], window[watched])
+                alarms |= watch.peers(window, change is labels)
             for method, alarm in alarms.items():
                 count = counts[f"{size}|{scenario}|{method}"]
                 count[0] += bool(alarm)
                 count[1] += 1
+
+
+def play_streams(world: World, size: int, rng: np.random.Generator, delays: dict[str, list[int]]) -> None:
+    """One reference, and a stream of every kind of drift: how many windows pass until each method's alarm.
+
+    Where none comes in ten windows, one more than these.
+    """
+    watch = Watch.draw(world, size, rng)
+    for scenario, change in {**SCENARIOS, SLOW: None}.items():
+        begins, found = int(rng.integers(size)), dict[str, int]()
+        for number in range(LONGEST):
+            window = watch.window(rng)
+            if change is None:
+                share = np.clip((np.arange(size) + number * size - begins) / (LONGEST * size), 0, 1)
+                window = window.assign(MedInc=window["MedInc"] * (1 + 0.2 * share))
+            else:
+                before = begins if number == 0 else 0
+                window = pd.concat([window[:before], change(window[before:], rng)])
+            window = world.predict(window)
+            for method, alarm in watch.alarms(window, change is labels).items():
+                if alarm:
+                    found.setdefault(method, number + 1)
+        for method in METHODS if change is labels else [name for name in METHODS if name != DECAY]:
+            delays[f"{size}|{scenario}|{method}"].append(found.get(method, LONGEST + 1))
+
+
+@dataclass
+class Watch:
+    """A reference, the rows that windows of a size are drawn from, and thresholds for them."""
+
+    world: World
+    size: int
+    reference: pd.DataFrame
+    others: Any
+    baseline: Any
+    calibration: Any
+    risen: Any
+
+    @classmethod
+    def draw(cls, world: World, size: int, rng: np.random.Generator) -> "Watch":
+        """Part the rest anew."""
+        from millrace.monitoring import Baseline, MonitoringSettings
+        from millrace.monitoring.calibration import calibrate
+        from millrace.monitoring.performance import chance
+
+        order = rng.permutation(len(world.rest))
+        reference = world.predict(world.rest.iloc[order[:REFERENCE_ROWS]])
+        baseline = Baseline.from_sample(world.problem, reference, world.importance)
+        settings = MonitoringSettings(seed=int(rng.integers(2**31)))
+        calibration = calibrate(
+            baseline.columns,
+            size,
+            false_alarms=settings.false_alarms,
+            draws=settings.bootstrap,
+            seed=settings.seed,
+        )
+        risen = chance(baseline, size, settings)
+        return cls(world, size, reference, order[REFERENCE_ROWS:], baseline, calibration, risen)
+
+    def window(self, rng: np.random.Generator) -> pd.DataFrame:
+        """Rows as the reference's are, and none of it."""
+        return self.world.rest.iloc[rng.permutation(self.others)[: self.size]]
+
+    def ours(self, window: pd.DataFrame, labelled: bool) -> dict[str, bool]:
+        """Our verdicts: on drift, and if it is `labelled` on decay."""
+        return ours(self.baseline, self.calibration, window, self.risen if labelled else None)
+
+    def peers(self, window: pd.DataFrame, labelled: bool) -> dict[str, bool]:
+        """The others', who see outcomes as a column."""
+        watched = [*self.world.inputs, PREDICTION, *(["MedHouseVal"] if labelled else [])]
+        reference = self.reference[watched]
+        return evidently(reference, window[watched]) | textbook(reference, window[watched])
+
+    def alarms(self, window: pd.DataFrame, labelled: bool) -> dict[str, bool]:
+        """Everybody's."""
+        return self.ours(window, labelled) | self.peers(window, labelled)
 
 
 def ours(baseline: Any, calibration: Any, window: pd.DataFrame, risen: Any) -> dict[str, bool]:
@@ -189,7 +264,7 @@ def ours(baseline: Any, calibration: Any, window: pd.DataFrame, risen: Any) -> d
     found = {"Millrace": judge_calibrated(baseline, tally, calibration).status == "drift"}
     if risen is not None:
         outcome = Outcome(baseline.problem, window["MedHouseVal"].to_numpy(), window[PREDICTION].to_numpy())
-        found["Millrace decay"] = decay(risen, baseline, outcome, calibration.false_alarms)[0]
+        found[DECAY] = decay(risen, baseline, outcome, calibration.false_alarms)[0]
     return found
 
 
@@ -245,6 +320,25 @@ def show(counts: dict[str, list[int]]) -> None:
                     upper = beta.ppf(0.95, alarms + 1, windows - alarms) if alarms < windows else 1.0
                     cell += f" (< {upper:.1%}) of {windows:,}"
                 cells.append(f"{cell:>25}")
+            if cells:
+                print(f"  {method:<22}" + "".join(cells))
+
+
+def show_delays(delays: dict[str, list[int]]) -> None:
+    """Windows until the alarm: median, ninth tenth, and how many streams had none."""
+    sizes = sorted({int(key.partition("|")[0]) for key in delays})
+    print("\nWindows until the alarm: median, ninth tenth, share of streams without one in ten windows")
+    for scenario in [*SCENARIOS, SLOW]:
+        print(f"\n{scenario:<24}" + "".join(f"{size:>25,}" for size in sizes))
+        for method in METHODS:
+            cells = []
+            for size in sizes:
+                found = np.array(delays.get(f"{size}|{scenario}|{method}", ()))
+                if len(found):
+                    middle, late = np.quantile(found, (0.5, 0.9), method="higher")
+                    missed = (found > LONGEST).mean()
+                    shown = ["never" if value > LONGEST else str(value) for value in (middle, late)]
+                    cells.append(f"{f'{shown[0]}, {shown[1]}, {missed:.0%} of {len(found)}':>25}")
             if cells:
                 print(f"  {method:<22}" + "".join(cells))
 

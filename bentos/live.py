@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bentos.bodies import JSON
-from millrace.bundle import CARD, CARD_MARKDOWN, METRICS, PROVENANCE
+from millrace.bundle import CARD, CARD_MARKDOWN, METRICS, PROVENANCE, SPLIT
 from millrace.card import shown
-from millrace.explanation import most_explained
+from millrace.explanation import input_shares, most_explained
 from millrace.form import read_form
 from millrace.lineup import Lineup, Role, Variant
 from millrace.openapi import openapi
@@ -87,6 +87,8 @@ def _about(variant: Variant) -> dict[str, Any]:
         "task": bundle.problem.task,
         "target": bundle.problem.target.model_dump(include={"name", "unit", "meaning"}),
         **({"threshold": bundle.fitted.threshold} if bundle.problem.task == "binary" else {}),
+        "importance": input_shares(bundle),
+        "split": bundle.read(SPLIT),
         "explained_rows": most_explained(bundle.fitted.model),
         "synthetic": bundle.problem.synthetic,
         "trained": {name: provenance[name] for name in ("created", "data", "git_revision", "run")},

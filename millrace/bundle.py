@@ -40,6 +40,7 @@ SPLIT = "split.json"
 EXPLANATION = "explanation.json"
 SELFTEST = "selftest.json"
 REFERENCE = "reference.parquet"
+KEYS = "keys.json"
 CARD = "card.html"
 CARD_MARKDOWN = "card.md"
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace import as_lightgbm
-from millrace.bundle import FittedModel
+from millrace.bundle import EXPLANATION, Bundle, FittedModel
 from millrace.contract import Problem
 from millrace.features import FeatureState
 from millrace.metrics import Floats
@@ -123,6 +123,18 @@ def explain(fitted: FittedModel, matrix: Matrix, threads: int = 0) -> Contributi
     matrix = matrix[: _most_rows(fitted.model)]
     values, base = _contributions(fitted.model, matrix, threads)
     return Contributions(values, base, matrix, fitted.state.names, _outputs(fitted.problem), scale(fitted))
+
+
+def input_shares(bundle: Bundle) -> dict[str, float]:
+    """Each input's share of the importance; what transforms made counts for what they read, equally."""
+    made_from = bundle.fitted.state.made_from
+    found = dict.fromkeys(bundle.problem.inputs, 0.0)
+    for item in bundle.read(EXPLANATION):
+        sources = made_from.get(item["feature"], (item["feature"],))
+        for source in sources:
+            found[source] += item["value"] / len(sources)
+    total = sum(found.values())
+    return {name: value / total if total > 0 else 1 / len(found) for name, value in found.items()}
 
 
 def most_explained(model: Model) -> int:

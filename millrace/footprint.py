@@ -10,6 +10,7 @@ import pandas as pd
 from millrace.bundle import (
     CARD,
     EXPLANATION,
+    KEYS,
     MANIFEST,
     METRICS,
     PROVENANCE,
@@ -19,7 +20,7 @@ from millrace.bundle import (
     Bundle,
 )
 
-REPORTS = {CARD, EXPLANATION, MANIFEST, METRICS, PROVENANCE, REFERENCE, SELFTEST, SPLIT}
+REPORTS = {CARD, EXPLANATION, KEYS, MANIFEST, METRICS, PROVENANCE, REFERENCE, SELFTEST, SPLIT}
 ROUNDS = 30
 WARM_UP = 5
 

@@ -61,9 +61,16 @@ class Form(Strict):
 
 def read_form(bundle: Bundle) -> Form:
     """The form of a bundle: its examples are the first self-test row, its common values the reference's."""
-    rows = bundle.read(SELFTEST)["rows"]
+    rows = example_rows(bundle)
     sample = pd.read_parquet(bundle.folder / REFERENCE)
     return make_form(bundle.problem, rows[0], sample, bundle.fitted.state)
+
+
+def example_rows(bundle: Bundle) -> list[dict[str, Any]]:
+    """Rows of the self-test to show to callers: what is private in them is made up."""
+    private = {name: column for name, column in bundle.problem.inputs.items() if column.private}
+    made_up = {name: _made_up(column) for name, column in private.items()}
+    return [{**row, **made_up} for row in bundle.read(SELFTEST)["rows"]]
 
 
 def make_form(
@@ -110,8 +117,20 @@ def _role(problem: Problem, name: str) -> Role:
     return "name" if names_rows(problem, name) else "checked"
 
 
+def _made_up(column: Column) -> bool | float | str | None:
+    """A value that the contract allows, of nobody."""
+    if column.nullable or column.type == "id":
+        return None
+    if column.type in NUMERIC:
+        low, high = column.range or (None, None)
+        return 0 if (low or 0) <= 0 <= (high or 0) else low if low is not None else high
+    if column.type == "boolean":
+        return False
+    return column.categories[0] if column.type == "category" else "2000-01-01T00:00:00"
+
+
 def _common(sample: pd.DataFrame, name: str, column: Column) -> Span | None:
-    if column.type not in NUMERIC or name not in sample:
+    if column.type not in NUMERIC or name not in sample or column.private:
         return None
     low, high = sample[name].quantile(COMMON)
     return (float(low), float(high)) if low < high else None

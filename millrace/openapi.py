@@ -5,6 +5,7 @@ from typing import Any
 from millrace.bundle import SELFTEST, Bundle
 from millrace.contract import Problem
 from millrace.explanation import most_explained
+from millrace.form import example_rows
 from millrace.prediction_log import FeedbackReader
 from millrace.request_tables import MEDIA_TYPES
 from millrace.requests import MAX_ROWS, RequestReader
@@ -176,7 +177,7 @@ def _problem() -> Schema:
 
 def _examples(bundle: Bundle) -> list[dict[str, Any]]:
     problem = bundle.problem
-    rows = bundle.read(SELFTEST)["rows"][:EXAMPLES]
+    rows = example_rows(bundle)[:EXAMPLES]
     return [{name: row[name] for name in problem.features if row.get(name) is not None} for row in rows]
 
 

@@ -12,6 +12,7 @@ from millrace.bundle import FittedModel, seal, write_json
 from millrace.card import write_card
 from millrace.evaluation import Evaluation
 from millrace.explanation import Importance
+from millrace.forgetting import write_keys
 from millrace.leaderboard import Leaderboard
 from millrace.splitting import SplitRecord
 
@@ -52,7 +53,11 @@ def pack(folder: Path, training: Training, provenance: dict[str, Any], reference
     write_json(folder / files.SPLIT, training.split.model_dump(mode="json"))
     write_json(folder / files.EXPLANATION, [item.model_dump(mode="json") for item in training.importance])
     write_json(folder / files.SELFTEST, _selftest(training))
-    _reference(training, reference_rows, seed).to_parquet(folder / files.REFERENCE, compression="zstd")
+    sample = _sample(training.holdout_rows, reference_rows, seed)
+    _reference(training, sample).to_parquet(folder / files.REFERENCE, compression="zstd")
+    write_keys(
+        folder, training.fitted, training.training_rows, training.holdout_rows.head(SELFTEST_ROWS), sample
+    )
     write_card(folder, training)
     write_json(folder / files.PROVENANCE, provenance)
     return seal(folder)
@@ -76,13 +81,15 @@ def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _reference(training: Training, rows: int, seed: int) -> pd.DataFrame:
-    """A seeded sample of holdout rows with their predictions, to know drift and decay by.
+def _sample(table: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    return table.iloc[np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])]
+
+
+def _reference(training: Training, sample: pd.DataFrame) -> pd.DataFrame:
+    """Holdout rows with their predictions, to know drift and decay by.
 
     Of rows that the model was fitted on, its predictions are spread otherwise than of new ones.
     """
-    fitted, table = training.fitted, training.holdout_rows
-    sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:rows])
-    columns = [*fitted.problem.inputs, fitted.problem.target.name]
-    chosen = table.iloc[sample][columns].reset_index(drop=True)
+    fitted = training.fitted
+    chosen = sample[[*fitted.problem.inputs, fitted.problem.target.name]].reset_index(drop=True)
     return chosen.assign(**fitted.columns(fitted.predict(chosen)))

@@ -181,11 +181,10 @@ class Registry:
 
         A download that is no longer whole is made anew.
         """
-        source = self.client.get_model_version_download_uri(self.name, version)
-        bundle = f"{source}/{BUNDLE_PATH}"
+        bundle = self._bundle_uri(version)
         if not self.tracking_uri.startswith("http"):
             return Path(download_artifacts(bundle, tracking_uri=self.tracking_uri))
-        folder = cache / "bundles" / hashlib.sha256(f"{self.tracking_uri} {bundle}".encode()).hexdigest()
+        folder = self.cached_bundle(version, cache)
         if not _is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +194,14 @@ class Registry:
                 with suppress(OSError):
                     Path(got).rename(folder)
         return folder
+
+    def cached_bundle(self, version: str, cache: Path) -> Path:
+        """Where the folder `cache` has a version's bundle once it was downloaded from a server."""
+        name = f"{self.tracking_uri} {self._bundle_uri(version)}"
+        return cache / "bundles" / hashlib.sha256(name.encode()).hexdigest()
+
+    def _bundle_uri(self, version: str) -> str:
+        return f"{self.client.get_model_version_download_uri(self.name, version)}/{BUNDLE_PATH}"
 
     def fetch_verified(self, registration: Registration, cache: Path) -> Path:
         """The same, once its bundle is known to be the one that was registered.

@@ -1,6 +1,10 @@
 """What the tables at the end of every command have in common."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from millrace.errors import UserError
+from millrace.strict import Strict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,3 +35,13 @@ def make_facts(title: str | None = None) -> "Table":
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     return facts
+
+
+def write_summary(summary: Strict, path: Path) -> None:
+    """Write a summary as JSON, whole or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    try:
+        scratch.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise UserError(f"--summary {path}: cannot be written ({error.strerror}).") from None

@@ -13,10 +13,9 @@ from millrace.errors import Incomplete
 from millrace.registry import CHAMPION
 from millrace.sources import Source
 from millrace.strict import Strict
-from pipelines.closing import make_facts, open_console
+from pipelines.closing import make_facts, open_console, write_summary
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
-from pipelines.summary import write_summary
 from stacks.progress import StepLines
 from stacks.stack_files import Stack
 from steps.caching import cache_policy

@@ -14,10 +14,9 @@ from millrace.monitoring import MonitoringSettings, Verdict
 from millrace.monitoring.page import notes
 from millrace.registry import CHAMPION
 from millrace.strict import Strict
-from pipelines.closing import make_facts, open_console
+from pipelines.closing import make_facts, open_console, write_summary
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
-from pipelines.summary import write_summary
 from stacks.progress import StepLines
 from stacks.stack_files import Stack
 from steps.caching import cache_policy

@@ -9,10 +9,10 @@ from zenml.enums import ExecutionMode
 from millrace.profiling.files import write_files
 from millrace.profiling.settings import ProfilingSettings
 from millrace.sources import Source
+from pipelines.closing import write_summary
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
 from pipelines.profiling_summary import ProfilingSummary, print_summary
-from pipelines.summary import write_summary
 from stacks.environment import home
 from stacks.progress import StepLines
 from stacks.stack_files import Stack

@@ -15,9 +15,9 @@ from zenml.models import PipelineRunResponse
 from millrace.bundle import load_bundle
 from millrace.registry import Registry
 from millrace.succession import next_roll_back
+from pipelines.closing import write_summary
 from pipelines.launch import launch
 from pipelines.promotion_summary import PromotionSummary, print_summary
-from pipelines.summary import write_summary
 from stacks.source import Fetched
 from stacks.stack_files import Stack
 from stacks.tracking import tracking_uri

@@ -6,6 +6,7 @@ from pathlib import Path
 from millrace.errors import UserError
 from millrace.registry import CHAMPION, Registry
 from millrace.succession import Contract, compare_contracts, next_roll_back, read_contract, verified_contract
+from pipelines.closing import write_summary
 from pipelines.promotion_summary import PromotionSummary, print_summary
 from stacks.environment import home
 from stacks.source import Fetched
@@ -21,8 +22,6 @@ def report(name: str, *, fetched: Fetched | None, summary: Path | None, started:
     """
     outcome = plan(name, fetched, stack, started)
     if summary is not None:
-        from pipelines.summary import write_summary
-
         write_summary(outcome, summary)
     print_summary(outcome, stack)
 

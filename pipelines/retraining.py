@@ -19,10 +19,10 @@ from millrace.retraining import Attempt, RetrainingSettings, Trigger, admit, res
 from millrace.settings import TrainingSettings
 from millrace.sources import Source
 from millrace.strict import Strict
-from pipelines.closing import make_facts, open_console
+from pipelines.closing import make_facts, open_console, write_summary
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
-from pipelines.summary import Summary, print_summary, summarise, write_summary
+from pipelines.summary import Summary, print_summary, summarise
 from pipelines.training import is_large, train_on
 from stacks.environment import home
 from stacks.progress import StepLines

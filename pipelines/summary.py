@@ -1,6 +1,5 @@
 """What a training run says at the end, as a table and as JSON."""
 
-from pathlib import Path
 from typing import Any
 
 from zenml.models import PipelineRunResponse, StepRunResponse
@@ -8,7 +7,6 @@ from zenml.models import PipelineRunResponse, StepRunResponse
 from millrace.cleaning import RowCounts
 from millrace.comparison import standing
 from millrace.contract import Problem
-from millrace.errors import UserError
 from millrace.evaluation import Evaluation
 from millrace.large import Account
 from millrace.leaderboard import Leaderboard
@@ -104,16 +102,6 @@ def summarise(run: PipelineRunResponse, problem: Problem, seconds: float) -> Sum
         on_disk=account,
         seconds=seconds,
     )
-
-
-def write_summary(summary: Strict, path: Path) -> None:
-    """Write the summary as JSON, whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    try:
-        scratch.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise UserError(f"--summary {path}: cannot be written ({error.strerror}).") from None
 
 
 def print_summary(summary: Summary, confidence: float, cached: bool, stack: Stack) -> None:

@@ -12,10 +12,11 @@ from millrace.engine import EngineChoice, EngineName
 from millrace.errors import UserError
 from millrace.settings import TrainingSettings
 from millrace.sources import Source
+from pipelines.closing import write_summary
 from pipelines.configuration import load_configuration
 from pipelines.judging import judge_and_pack
 from pipelines.launch import launch
-from pipelines.summary import print_summary, summarise, write_summary
+from pipelines.summary import print_summary, summarise
 from stacks.environment import home
 from stacks.progress import StepLines
 from stacks.stack_files import Stack

@@ -17,8 +17,8 @@ from millrace.registry import CHALLENGER, CHAMPION, Registry
 STAGES = {CHAMPION: ModelStages.PRODUCTION, CHALLENGER: ModelStages.STAGING}
 
 
-def link_version(name: str, version: str, digest: str, bundle_artifact: UUID, run: UUID) -> None:
-    """Make sure that ZenML has a model version for a registry version, linked to its bundle and to a run."""
+def link_version(name: str, version: str, digest: str, bundle_artifact: UUID, run: UUID | None) -> None:
+    """Make sure that ZenML has a model version for a registry version, linked to its bundle and its run."""
     client = Client()
     with suppress(EntityExistsError):
         client.create_model(name)
@@ -28,9 +28,10 @@ def link_version(name: str, version: str, digest: str, bundle_artifact: UUID, ru
     client.zen_store.create_model_version_artifact_link(
         ModelVersionArtifactRequest(model_version=linked, artifact_version=bundle_artifact)
     )
-    client.zen_store.create_model_version_pipeline_run_link(
-        ModelVersionPipelineRunRequest(model_version=linked, pipeline_run=run)
-    )
+    if run is not None:
+        client.zen_store.create_model_version_pipeline_run_link(
+            ModelVersionPipelineRunRequest(model_version=linked, pipeline_run=run)
+        )
 
 
 def zenml_version(version: str) -> str:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from millrace.bundle import EXPLANATION, REFERENCE, Bundle
+from millrace.bundle import REFERENCE, Bundle
 from millrace.contract import OWN_PREFIX, Problem
 from millrace.decisions import DEFAULT
+from millrace.explanation import input_shares
 from millrace.features import encode, encode_target, encoded
 from millrace.metrics import Floats, Outcome
 from millrace.prediction_log.entries import PREDICTION
@@ -81,7 +82,7 @@ class Baseline:
     def of(cls, bundle: Bundle) -> "Baseline":
         """Read the reference sample of a bundle, held-out rows with the model's predictions of them."""
         sample = pd.read_parquet(bundle.folder / REFERENCE)
-        return cls.from_sample(bundle.problem, sample, _importance(bundle), bundle.fitted.threshold)
+        return cls.from_sample(bundle.problem, sample, input_shares(bundle), bundle.fitted.threshold)
 
     @classmethod
     def from_sample(
@@ -132,18 +133,6 @@ def _predicted(problem: Problem) -> Source:
     if problem.task == "multiclass":
         return Source(PREDICTION, "category", problem.classes)
     return Source(f"{OWN_PREFIX}{problem.classes[1]}" if problem.classes else PREDICTION, "numeric")
-
-
-def _importance(bundle: Bundle) -> dict[str, float]:
-    """Each input's share of the importance; what transforms made counts for what they read, equally."""
-    made_from = bundle.fitted.state.made_from
-    found = dict.fromkeys(bundle.problem.inputs, 0.0)
-    for item in bundle.read(EXPLANATION):
-        sources = made_from.get(item["feature"], (item["feature"],))
-        for source in sources:
-            found[source] += item["value"] / len(sources)
-    total = sum(found.values())
-    return {name: value / total if total > 0 else 1 / len(found) for name, value in found.items()}
 
 
 def _weights(importance: Sequence[float]) -> list[float]:

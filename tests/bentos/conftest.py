@@ -10,10 +10,12 @@ import pytest
 from millrace.bundle import (
     CARD,
     CARD_MARKDOWN,
+    EXPLANATION,
     METRICS,
     PROVENANCE,
     REFERENCE,
     SELFTEST,
+    SPLIT,
     Bundle,
     FittedModel,
     load_bundle,
@@ -26,6 +28,7 @@ from millrace.intervals import fit_intervals
 from millrace.models import TrainingRows, fit_model
 from millrace.models.boosting import LightGBMSettings
 from millrace.selection import cross_validate, make_folds, read_out_of_fold
+from millrace.splitting import split
 
 ROOT = Path(__file__).parent.parent.parent
 HOUSES = {
@@ -146,6 +149,8 @@ def _sealed(problem: Problem, table: pd.DataFrame, folder: Path) -> Path:
         "baseline": {},
         "slices": [],
     }
+    write_json(folder / EXPLANATION, [{"feature": name, "value": 1.0} for name in rows.state.names])
+    write_json(folder / SPLIT, split(table, problem)[2].model_dump(mode="json"))
     write_json(folder / METRICS, {"evaluation": evaluation, "leaderboard": []})
     provenance = {
         "created": "2025-01-01T00:00:00+00:00",

@@ -4,8 +4,10 @@ import asyncio
 import dataclasses
 import json
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +16,7 @@ import pytest
 
 from bentos.app import INLINE_LIMIT
 from bentos.bodies import BODY_LIMIT
-from millrace.bundle import Bundle
+from millrace.bundle import EXPLANATION, SPLIT, Bundle, write_json
 from tests.bentos.serving import Client, Stub, application, connect, with_model
 from tests.millrace.cases import make_fitted
 
@@ -64,12 +66,15 @@ def test_a_class_is_answered_with_probabilities(iris_bundle: Bundle) -> None:
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
 
 
-def test_a_label_follows_the_threshold_and_the_model_tells_it(iris_bundle: Bundle) -> None:
+def test_a_label_follows_the_threshold_and_the_model_tells_it(iris_bundle: Bundle, tmp_path: Path) -> None:
     fitted = make_fitted("binary", "linear")
+    homes = dataclasses.replace(iris_bundle, folder=tmp_path / "homes")
+    shutil.copytree(iris_bundle.folder, homes.folder)
+    write_json(homes.folder / EXPLANATION, [])
     row = {"size": None, "floor": 1, "kind": "flat", "lift": None, "built": None}
     for threshold, expected in ((0.0, "true"), (1.0000000000000002, "false")):
         changed = dataclasses.replace(fitted, threshold=threshold)
-        client = Client(application(dataclasses.replace(iris_bundle, fitted=changed)))
+        client = Client(application(dataclasses.replace(homes, fitted=changed)))
         answer = client.post("/v1/predict", json={"rows": [row]}).json()["predictions"][0]
         assert answer["prediction"] == expected
         assert 0.01 < answer["probabilities"]["true"] < 0.99
@@ -93,6 +98,8 @@ def test_the_model_is_described(client: Client, houses_bundle: Bundle) -> None:
     assert about["trained"]["created"] == "2025-01-01T00:00:00+00:00"
     assert about["trained"]["data"]["origin"] == "made up"
     assert about["evaluation"]["metrics"] == {"rmse": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    assert about["importance"] == dict.fromkeys(houses_bundle.problem.inputs, pytest.approx(1 / 9))
+    assert about["split"] == houses_bundle.read(SPLIT)
 
 
 def test_the_schema_is_served(client: Client) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from scheduler.__main__ import command_line
+from scheduler.settings import read_schedules
+
 COMPOSE = Path(__file__).parent.parent.parent / "deploy" / "compose"
 SERVICES = {
     "s3",
@@ -112,11 +115,22 @@ def test_mounted_files_exist_and_cannot_be_written(services: dict[str, Any]) -> 
     mounted = [
         v for service in services.values() for v in service["volumes"] if str(v).startswith(("/", "."))
     ]
-    assert len(mounted) == 8
+    assert len(mounted) == 9
     for volume in mounted:
         source, _, mode = volume.split(":")
         assert Path(source).exists(), volume
         assert mode == "ro", volume
+
+
+def test_the_scheduler_can_start_with_its_file_and_has_time_to_stop(services: dict[str, Any]) -> None:
+    service = services["scheduler"]
+    assert service["entrypoint"] == [".venv/bin/python", "-m", "scheduler"]
+    arguments = command_line().parse_args(service["command"])
+    assert (arguments.action, arguments.port) == ("start", 3002)
+    settings = read_schedules(COMPOSE / "schedules.yaml")
+    assert {settings.alerts.stack, *(one.stack for one in settings.schedules.values())} == {"staging"}
+    assert service["stop_grace_period"] == "60s"
+    assert settings.stop_seconds < 60
 
 
 def test_each_waits_until_what_it_needs_is_healthy(services: dict[str, Any]) -> None:
