@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from millrace.monitoring.moments import begin
 from zenml import get_step_context, log_metadata, step
 from zenml.types import HTMLString
 
@@ -24,6 +23,7 @@ from millrace.experiments import (
 )
 from millrace.experiments.record import End, Look
 from millrace.lineup import contract_differs
+from millrace.moments import begin
 from millrace.registry import CHALLENGER, CHAMPION, Registration, Registry
 from millrace.strict import Strict
 from millrace.succession import verified_contract
