@@ -27,6 +27,7 @@ COPY millrace millrace
 COPY steps steps
 COPY stacks stacks
 COPY scheduler scheduler
+COPY commands commands
 COPY pipelines pipelines
 COPY bentos bentos
 USER millrace

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import run
+from commands import PIPELINES
+from commands.options import make_parser
 from scheduler.alerts import REASON, Alert, Notification, Unwanted, order_of
 from scheduler.settings import Alerts
 from tests.scheduler.running import alert, notification
@@ -38,9 +39,9 @@ def test_whatever_is_written_the_command_is_the_same_but_for_the_reason(
     assert "\n" not in order.reason
     assert "\x00" not in order.reason
     words = [*order.arguments, f"--reason={order.reason}", f"--cause={order.cause}"]
-    understood = vars(run._parser().parse_args(words))
+    understood = vars(make_parser(PIPELINES).parse_args(words))
     assert (understood.pop("reason"), understood.pop("cause")) == (order.reason, one.cause)
-    plain = vars(run._parser().parse_args(list(order.arguments)))
+    plain = vars(make_parser(PIPELINES).parse_args(list(order.arguments)))
     assert understood == {name: plain[name] for name in understood}
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient
 
-import run
+from commands import PIPELINES
+from commands.options import make_parser
 from millrace.errors import UserError
 from scheduler.kubernetes import manifests
 from scheduler.settings import FILE, Schedule, Schedules, read_schedules
@@ -50,7 +51,7 @@ def test_kubernetes_api_knows_every_field() -> None:
 
 def test_run_py_takes_the_arguments_and_knows_its_cause() -> None:
     arguments = container(made())["args"]
-    understood = run._parser().parse_args(arguments)
+    understood = make_parser(PIPELINES).parse_args(arguments)
     assert (understood.pipeline, understood.problem, understood.stack) == ("retraining", "iris", "production")
     assert (understood.trigger, understood.reason) == ("calendar", "one")
     assert understood.cause == "$(MILLRACE_JOB)"
