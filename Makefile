@@ -42,6 +42,11 @@ image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDE
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)
 
+.PHONY: rehearsal
+rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)
+	@bash deploy/system-packages.sh prometheus
+	@$(RUN) -m deploy.rehearsal
+
 .PHONY: scheduler
 scheduler: .venv/.run ## run what configs/schedules.yaml and alerts ask for, on 127.0.0.1:3002 (docs/scheduler.md)
 	@exec $(RUN) -m scheduler start

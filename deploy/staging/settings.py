@@ -46,7 +46,7 @@ class Settings:
             self.ports: dict[str, int] = kept["ports"]
             self.secrets: dict[str, str] = kept["secrets"]
         else:
-            self.ports = draw_ports({} if free_ports else PORTS)
+            self.ports = draw_ports(dict.fromkeys(PORTS, 0) if free_ports else PORTS)
             self.secrets = {name: secrets.token_urlsafe(24) for name in DRAWN}
             self._write()
 
@@ -107,8 +107,8 @@ def write_private(path: Path, text: str) -> None:
 
 
 def draw_ports(wanted: dict[str, int]) -> dict[str, int]:
-    """A free port for each server, the wanted one if it is free."""
-    with_sockets = {name: _bind(wanted.get(name, 0)) for name in PORTS}
+    """A free port for each server, the wanted one if it is free; 0 wants any."""
+    with_sockets = {name: _bind(port) for name, port in wanted.items()}
     ports = {name: int(bound.getsockname()[1]) for name, bound in with_sockets.items()}
     for bound in with_sockets.values():
         bound.close()
