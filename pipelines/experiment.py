@@ -11,10 +11,10 @@ from zenml.models import PipelineRunResponse
 
 from millrace.errors import Incomplete, UserError
 from millrace.experiments import Decision, ExperimentSettings, Record, Verdict
+from pipelines.closing import write_summary
 from pipelines.configuration import Configuration, load_configuration
 from pipelines.experiment_summary import ExperimentSummary, print_summary
 from pipelines.launch import launch
-from pipelines.summary import write_summary
 from stacks.progress import StepLines
 from stacks.stack_files import Stack
 from steps.experiment import (
