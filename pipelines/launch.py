@@ -18,13 +18,13 @@ def launch(
     use_cache: bool,
     experiment: str,
     *,
-    name: str | None = None,
+    called: str | None = None,
     told: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> PipelineRunResponse:
     """Run a pipeline on the active stack until it ends, and return the finished run.
 
-    The run is called after `name`, or else after its experiment, and has that as a tag; `told` is kept with
+    The run is `called` so, or else as its experiment is, and has that as a tag; `told` is kept with
     it. Its own settings come before those of the stack. How it ends is noted for Prometheus.
 
     Errors of steps come through as they are: the pipelines fail fast.
@@ -35,7 +35,7 @@ def launch(
     options = {**stack.run_options(), **options}
     # Of a run in a cluster, this process is not the one that makes it.
     here = stack.components["orchestrator"].flavor == "local"
-    name = name or experiment
+    name = called or experiment
     subject = _subject(pipeline, name, stack)
     process = {"process": this_process()} if here else {}
     configured = pipeline.with_options(

@@ -115,7 +115,7 @@ def run(
                 stack,
                 use_cache,
                 problem.name,
-                name=name,
+                called=name,
                 told={"trigger": trigger.model_dump(mode="json")},
                 problem=problem,
                 settings=configuration.settings,
