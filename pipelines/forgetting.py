@@ -337,7 +337,7 @@ def _delete_files(artifact: Any) -> None:
 
 def _experiments(name: str) -> tuple[str, ...]:
     """What the runs of a problem are called by, before the time."""
-    return name, f"monitoring_{name}", f"inference_{name}", f"profiling_{name}"
+    return name, *(f"{kind}_{name}" for kind in ("retraining", "monitoring", "inference", "profiling"))
 
 
 def _has(table: Any, problem: Problem, key: str) -> bool:
@@ -363,9 +363,10 @@ def _expire(name: str) -> None:
     from zenml.models import StepRunUpdate
 
     client, now = Client(), datetime.now(UTC).replace(tzinfo=None)
-    for run in client.list_pipeline_runs(tags=[name], size=10_000).items:
-        for step in client.list_run_steps(pipeline_run_id=run.id, size=10_000).items:
-            client.zen_store.update_run_step(step.id, StepRunUpdate(cache_expires_at=now))
+    for tag in _experiments(name):
+        for run in client.list_pipeline_runs(tags=[tag], size=10_000).items:
+            for step in client.list_run_steps(pipeline_run_id=run.id, size=10_000).items:
+                client.zen_store.update_run_step(step.id, StepRunUpdate(cache_expires_at=now))
 
 
 def print_summary(summary: ForgettingSummary) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +86,9 @@ def note_failed_step(error: BaseException) -> None:
     context = get_step_context()
     run = context.pipeline_run
     subject = Subject.model_validate(run.config.extra[SUBJECT])
-    seconds = time.time() - run.start_time.timestamp() if run.start_time else None
+    # ZenML's moments are UTC without a zone.
+    began = run.start_time and run.start_time.replace(tzinfo=UTC)
+    seconds = time.time() - began.timestamp() if began else None
     fail(subject, seconds, error, context.step_run.name)
 
 

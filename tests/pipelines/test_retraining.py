@@ -209,6 +209,11 @@ def test_what_is_wrong_is_said_and_nothing_is_made(
         assert "Traceback" not in err
     state = opened.state()
     assert (list(state["versions"]), state["champion"]) == (["1"], "1")
+    # What has failed shows, and alarms.
+    from stacks import outcomes
+
+    failed = 'millrace_pipeline_failed{pipeline="retraining",problem="iris",stack="local"} 1.0'
+    assert failed in outcomes.exposition().decode()
 
     # No outcome is known: a calendar's retraining is on the source, which holds nothing new.
     path = tmp_path / "summary.json"
