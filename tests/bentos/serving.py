@@ -2,14 +2,16 @@
 
 import asyncio
 import dataclasses
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
 from bentos.app import Application
-from millrace.bundle import Bundle
+from millrace.bundle import EXPLANATION, Bundle, FittedModel, write_json
 from millrace.lineup import Lineup, Role, Variant
 from millrace.scoring import Scorer
 
@@ -33,6 +35,13 @@ class Stub:
 def with_model(bundle: Bundle, model: Any) -> Bundle:
     """The same bundle with another model."""
     return dataclasses.replace(bundle, fitted=dataclasses.replace(bundle.fitted, model=model))
+
+
+def of_another(bundle: Bundle, fitted: FittedModel, folder: Path) -> Bundle:
+    """The bundle's files, but for what is of its columns, in `folder` around another problem's model."""
+    shutil.copytree(bundle.folder, folder)
+    write_json(folder / EXPLANATION, [])
+    return dataclasses.replace(bundle, folder=folder, fitted=fitted)
 
 
 def variant(role: Role, bundle: Bundle, version: str = "abc") -> Variant:

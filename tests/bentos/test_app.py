@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import json
 import logging
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,8 +15,8 @@ import pytest
 
 from bentos.app import INLINE_LIMIT
 from bentos.bodies import BODY_LIMIT
-from millrace.bundle import EXPLANATION, SPLIT, Bundle, write_json
-from tests.bentos.serving import Client, Stub, application, connect, with_model
+from millrace.bundle import SPLIT, Bundle
+from tests.bentos.serving import Client, Stub, application, connect, of_another, with_model
 from tests.millrace.cases import make_fitted
 
 HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
@@ -68,9 +67,7 @@ def test_a_class_is_answered_with_probabilities(iris_bundle: Bundle) -> None:
 
 def test_a_label_follows_the_threshold_and_the_model_tells_it(iris_bundle: Bundle, tmp_path: Path) -> None:
     fitted = make_fitted("binary", "linear")
-    homes = dataclasses.replace(iris_bundle, folder=tmp_path / "homes")
-    shutil.copytree(iris_bundle.folder, homes.folder)
-    write_json(homes.folder / EXPLANATION, [])
+    homes = of_another(iris_bundle, fitted, tmp_path / "homes")
     row = {"size": None, "floor": 1, "kind": "flat", "lift": None, "built": None}
     for threshold, expected in ((0.0, "true"), (1.0000000000000002, "false")):
         changed = dataclasses.replace(fitted, threshold=threshold)

@@ -30,7 +30,7 @@ from millrace.lineup import Lineup
 from millrace.models import TrainingRows
 from millrace.requests import RequestReader
 from tests.bentos.conftest import HOUSES
-from tests.bentos.serving import application, variant
+from tests.bentos.serving import application, of_another, variant
 from tests.millrace.cases import fit, make_fitted, make_problem
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -363,9 +363,9 @@ def test_classes_are_bars_and_each_has_its_way(opened: Opened, iris_url: str, ir
         assert np.exp(seen) / np.exp(seen).sum() == pytest.approx(chances)
 
 
-def test_of_two_classes_the_threshold_is_shown(opened: Opened, iris_bundle: Bundle) -> None:
+def test_of_two_classes_the_threshold_is_shown(opened: Opened, iris_bundle: Bundle, tmp_path: Path) -> None:
     fitted = dataclasses.replace(make_fitted("binary", "linear"), threshold=0.25)
-    service = application(dataclasses.replace(iris_bundle, fitted=fitted))
+    service = application(of_another(iris_bundle, fitted, tmp_path / "bundle"))
     with served(service) as url, opened(url, REFUSED) as page:
         # The bundle's rows are another problem's: nothing is known to begin with.
         expect(page.locator("[data-field=floor] .fault")).to_have_text("'floor' is missing.")
@@ -478,7 +478,7 @@ def test_the_model_is_described_and_synthetic_data_is_said_to_be(
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def test_a_contract_may_say_what_it_likes(opened: Opened, iris_bundle: Bundle) -> None:
+def test_a_contract_may_say_what_it_likes(opened: Opened, iris_bundle: Bundle, tmp_path: Path) -> None:
     long = "W" * 120
     names = [HOSTILE, "'; DROP", "${x}", "&amp;", "__proto__", "a/b~c#d?e%20"]
     features = {name: {"type": "number", "range": [0, 1], "meaning": HOSTILE + long} for name in names}
@@ -490,7 +490,7 @@ def test_a_contract_may_say_what_it_likes(opened: Opened, iris_bundle: Bundle) -
     table["y"] = np.array(problem.classes)[np.arange(100) % 5]
     rows = TrainingRows.of(table, problem)
     fitted = FittedModel(problem, rows.state, fit("linear", rows))
-    service = application(dataclasses.replace(iris_bundle, fitted=fitted))
+    service = application(of_another(iris_bundle, fitted, tmp_path / "bundle"))
     with served(service) as url, opened(url, REFUSED, viewport=PHONE) as page:
         for name in names:
             page.get_by_role("textbox", name=name, exact=True).fill("0.5")

@@ -1,7 +1,7 @@
 """Tables as bodies, and everything else that is new at the door."""
 
-import dataclasses
 import io
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ import pytest
 from bentos.access import Gate
 from millrace.bundle import Bundle
 from millrace.request_tables import ARROW, CSV, PARQUET, write_table
-from tests.bentos.serving import Client, application
+from tests.bentos.serving import Client, application, of_another
 from tests.bentos.test_access import key
 from tests.millrace.cases import make_fitted
 
@@ -163,9 +163,11 @@ def test_explanations_add_up(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("kind", "most"), [("lightgbm", 100), ("random_forest", 50), ("blend", 30)])
-def test_as_many_rows_are_explained_as_the_service_says(kind: str, most: int, iris_bundle: Bundle) -> None:
+def test_as_many_rows_are_explained_as_the_service_says(
+    kind: str, most: int, iris_bundle: Bundle, tmp_path: Path
+) -> None:
     fitted = make_fitted("binary", kind)
-    client = Client(application(dataclasses.replace(iris_bundle, fitted=fitted)))
+    client = Client(application(of_another(iris_bundle, fitted, tmp_path / "bundle")))
     assert client.get("/v1/model").json()["explained_rows"] == most
     explain = client.get("/openapi.json").json()["paths"]["/v1/explain"]["post"]
     assert explain["summary"] == f"Explain 1 to {most} rows"
