@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from zenml import pipeline
 from zenml.client import Client
 from zenml.enums import ExecutionMode
+from zenml.models import PipelineRunResponse
 
 from millrace.contract import Problem
 from millrace.errors import UserError
@@ -97,17 +98,8 @@ def run(
     with only_one(name) as alone:
         past = attempts(name)
         why = _refusal(problem, source, trigger, past, settings, alone)
-        if why is not None:
-            outcome = RetrainingSummary(
-                problem=problem.name,
-                outcome="skipped",
-                why=why,
-                trigger=trigger,
-                rows=None,
-                training=None,
-                seconds=time.perf_counter() - started,
-            )
-        else:
+        finished = None
+        if why is None:
             trigger = resumed(trigger, past)
             finished = launch(
                 retraining,
@@ -123,26 +115,35 @@ def run(
                 cache=str(home() / "cache"),
                 asked=Gathering(trigger=trigger, settings=settings),
             )
-            seconds = time.perf_counter() - started
-            trained = summarise(finished, problem, seconds)
-            outcome = RetrainingSummary(
-                problem=problem.name,
-                outcome="promoted" if trained.promoted else "kept",
-                why=trained.reason,
-                trigger=trigger,
-                rows=str(finished.steps["gather"].outputs["bronze"][0].run_metadata["rows"]),
-                training=trained,
-                seconds=seconds,
-            )
-            print_summary(
-                trained,
-                configuration.settings.confidence,
-                cached="fit_best" not in lines.ran,
-                stack=stack,
-            )
+    outcome = _summarise(problem, trigger, why, finished, time.perf_counter() - started)
     if summary is not None:
         write_summary(outcome, summary)
+    if outcome.training is not None:
+        confidence = configuration.settings.confidence
+        print_summary(outcome.training, confidence, cached="fit_best" not in lines.ran, stack=stack)
     _print(outcome)
+
+
+def _summarise(
+    problem: Problem,
+    trigger: Trigger,
+    refusal: str | None,
+    finished: PipelineRunResponse | None,
+    seconds: float,
+) -> RetrainingSummary:
+    """What a finished run has come to, or why there is none."""
+    trained = summarise(finished, problem, seconds) if finished else None
+    rows = finished.steps["gather"].outputs["bronze"][0].run_metadata["rows"] if finished else None
+    result: Result = "skipped" if trained is None else "promoted" if trained.promoted else "kept"
+    return RetrainingSummary(
+        problem=problem.name,
+        outcome=result,
+        why=trained.reason if trained else str(refusal),
+        trigger=trigger,
+        rows=None if rows is None else str(rows),
+        training=trained,
+        seconds=seconds,
+    )
 
 
 def attempts(name: str) -> list[Attempt]:

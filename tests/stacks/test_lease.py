@@ -132,6 +132,25 @@ def test_a_living_holder_keeps_it_however_long_it_takes(staged: Home, holders: l
     assert "waiting for the lock 'lock-held', held on another-machine" in err
 
 
+def test_who_will_not_wait_is_told_that_it_is_held_and_takes_it_from_the_dead(
+    staged: Home, holders: list[Holder]
+) -> None:
+    holder = Holder(staged, ELSEWHERE)
+    holders.append(holder)
+    assert holder.line() == "held"
+    code = "with lease.leased('lock-held', wait=False) as mine:\n    print('mine' if mine else 'refused')"
+    assert _ask(staged, code) == "refused"
+    assert holder.go_on() == "confirmed"
+    assert _ask(staged, code) == "mine"
+    dead = Holder(staged, ELSEWHERE)
+    holders.append(dead)
+    assert dead.line() == "held"
+    os.kill(dead.process.pid, signal.SIGKILL)
+    dead.process.wait()
+    # Nobody on another machine can see that it has died, but it renews no more.
+    assert _ask(staged, code) == "mine"
+
+
 def test_who_stood_still_learns_that_it_was_taken_over(staged: Home, holders: list[Holder]) -> None:
     stopped = Holder(staged, ELSEWHERE)
     holders.append(stopped)
