@@ -15,7 +15,7 @@ STATE = eval "$$($(RUN) -m stacks.environment)"
 
 .PHONY: help
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 19
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/; s/\$$\$$/$$/' | expand -t 19
 	@echo
 	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
 
