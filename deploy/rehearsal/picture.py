@@ -46,9 +46,9 @@ def draw(timeline: Timeline, path: Path) -> None:
         at = (timeline.moments[name][0] - began).total_seconds()
         for axes in (above, below):
             axes.axvline(at, color="black", linewidth=0.8, alpha=0.6)
-        # Those that follow one another closely stand one below the other, the last within the picture.
-        aside, side = (-1, "right") if name == SHOWN[-1] else (1, "left")
-        above.text(at + aside, top * (0.97 - 0.06 * number), name, fontsize=9, va="top", ha=side)
+        # Those that follow one another closely stand one below the other.
+        above.text(at + 1, top * (0.97 - 0.06 * number), name, fontsize=9, va="top")
+    above.set_xlim(right=above.get_xlim()[1] + 10)
     picture.suptitle(
         "A rehearsal: made-up houses, whose incomes rise and whose prices begin to follow another law"
     )
