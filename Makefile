@@ -133,7 +133,7 @@ bench-scale: .venv/.dev ## whole tables scored and trained on, 1 M and 10 M rows
 	@$(RUN) benchmarks/training_scale.py
 
 .PHONY: bench-detection
-bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (forty minutes)
+bench-detection: .venv/.dev ## how often drift is found, and found where there is none, beside Evidently (half an hour)
 	@$(RUN) benchmarks/detection.py
 
 .PHONY: bench-monitoring
