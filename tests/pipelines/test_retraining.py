@@ -168,12 +168,17 @@ def test_killed_in_the_middle_the_same_cause_goes_on_and_retrains_once(home: Hom
     assert state["open_mlflow_runs"] == 0
 
 
-def broken(folder: Path) -> Path:
-    """A source in which every tenth flower has no petal."""
+def sound() -> pd.DataFrame:
+    """The flowers that the champion knows."""
     from sklearn.datasets import load_iris
 
     table = load_iris(as_frame=True).frame
-    table["target"] = [KINDS[kind] for kind in table["target"]]
+    return table.assign(target=[KINDS[kind] for kind in table["target"]])
+
+
+def broken(folder: Path) -> Path:
+    """A source in which every tenth flower has no petal."""
+    table = sound()
     table.loc[::10, "petal width (cm)"] = -5
     table.to_csv(folder / "broken.csv", index=False)
     return folder / "broken.csv"
@@ -215,16 +220,20 @@ def test_what_is_wrong_is_said_and_nothing_is_made(
     failed = 'millrace_pipeline_failed{pipeline="retraining",problem="iris",stack="local"} 1.0'
     assert failed in outcomes.exposition().decode()
 
-    # No outcome is known: a calendar's retraining is on the source, which holds nothing new.
+    # The failed ones count in the budget of what asks by itself. The source holds nothing new, and then it does.
     path = tmp_path / "summary.json"
-    assert run.main([*COMMAND, *calendar, "--summary", str(path)]) == 0
-    assert json.loads(path.read_text())["rows"] == "150 rows of the source; 0 of the log are too few to add"
-    new = ("--trigger", "data", "--reason", "nightly", "--set=cool_down=1m", "--set=budget.runs=99", *SAME)
-    path.unlink()
-    assert run.main([*COMMAND, *new, "--summary", str(path)]) == 0
+    new = ("--trigger", "data", "--reason", "nightly", "--set=budget.runs=99", "--summary", str(path), *SAME)
+    assert run.main([*COMMAND, *new]) == 0
     skipped = json.loads(path.read_text())
-    assert skipped["outcome"] == "skipped"
-    assert skipped["why"].startswith(("sklearn://iris has the rows", "Cooling down until"))
+    assert (skipped["outcome"], skipped["training"]) == ("skipped", None)
+    assert skipped["why"] == "sklearn://iris has the rows that the champion has learnt from."
+    more = tmp_path / "more.csv"
+    pd.concat([sound(), renamed(10)]).to_csv(more, index=False)
+    assert run.main([*COMMAND, *new, "--data", str(more)]) == 0
+    done = json.loads(path.read_text())
+    assert done["outcome"] in ("kept", "promoted")
+    # No outcome is known: it was on the source alone.
+    assert done["rows"] == "160 rows of the source; 0 of the log are too few to add"
 
 
 def test_without_a_champion_there_is_nothing_to_retrain(
