@@ -220,7 +220,7 @@ def test_what_is_wrong_is_said_and_nothing_is_made(
     failed = 'millrace_pipeline_failed{pipeline="retraining",problem="iris",stack="local"} 1.0'
     assert failed in outcomes.exposition().decode()
 
-    # The failed ones count in the budget of what asks by itself. The source holds nothing new, and then it does.
+    # Failed ones count in the budget of what asks by itself. The source holds nothing new, and then it does.
     path = tmp_path / "summary.json"
     new = ("--trigger", "data", "--reason", "nightly", "--set=budget.runs=99", "--summary", str(path), *SAME)
     assert run.main([*COMMAND, *new]) == 0
