@@ -2,20 +2,31 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from millrace.errors import UserError
 
 PERIOD = re.compile(r"[1-9]\d{0,5}[mhdw]")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# Moments so far from today are dates.
+LONGEST = timedelta(days=36_500)
 
 
 def period(text: str) -> timedelta:
-    """How long `90m`, `24h`, `7d` or `2w` is.
-
-    Raises:
-        OverflowError: longer than any two dates are apart.
-    """
+    """How long `90m`, `24h`, `7d` or `2w` is."""
     return timedelta(**{UNITS[text[-1]]: int(text[:-1])})
+
+
+def _in_reach(text: str) -> str:
+    if period(text) > LONGEST:
+        raise ValueError("is longer than a hundred years")
+    return text
+
+
+Period = Annotated[str, Field(pattern=f"^{PERIOD.pattern}$"), AfterValidator(_in_reach)]
+"""A period in a file of settings."""
 
 
 def begin(text: str, now: datetime) -> datetime:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from millrace.errors import UserError
+from millrace.durable import write_whole
+from millrace.errors import Incomplete, UserError
 from millrace.strict import Strict
 
 if TYPE_CHECKING:
@@ -39,9 +40,17 @@ def make_facts(title: str | None = None) -> "Table":
 
 def write_summary(summary: Strict, path: Path) -> None:
     """Write a summary as JSON, whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
     try:
-        scratch.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, (summary.model_dump_json(indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"--summary {path}: cannot be written ({error.strerror}).") from None
+
+
+def tell_damaged(requests: int) -> None:
+    """Say that requests in the log could not be read, if so.
+
+    Raises:
+        Incomplete: some could not.
+    """
+    if requests:
+        raise Incomplete(f"Requests in the log that are not whole were left out: {requests:,}.")

@@ -9,9 +9,9 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 from zenml.models import PipelineRunResponse
 
-from millrace.errors import Incomplete, UserError
+from millrace.errors import UserError
 from millrace.experiments import Decision, ExperimentSettings, Record, Verdict
-from pipelines.closing import write_summary
+from pipelines.closing import tell_damaged, write_summary
 from pipelines.configuration import Configuration, load_configuration
 from pipelines.experiment_summary import ExperimentSummary, print_summary
 from pipelines.launch import launch
@@ -91,10 +91,8 @@ def run(
     if summary is not None:
         write_summary(outcome, summary)
     print_summary(outcome)
-    if verdict is not None and verdict.counted.damaged:
-        raise Incomplete(
-            f"Requests in the log that are not whole were left out: {verdict.counted.damaged:,}."
-        )
+    if verdict is not None:
+        tell_damaged(verdict.counted.damaged)
 
 
 class _Session:

@@ -7,14 +7,13 @@ from pathlib import Path
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from millrace.errors import Incomplete
 from millrace.metrics import Interval
 from millrace.moments import begin
 from millrace.monitoring import MonitoringSettings, Verdict
 from millrace.monitoring.page import notes
 from millrace.registry import CHAMPION
 from millrace.strict import Strict
-from pipelines.closing import make_facts, open_console, write_summary
+from pipelines.closing import make_facts, open_console, tell_damaged, write_summary
 from pipelines.configuration import load_configuration
 from pipelines.launch import launch
 from stacks.progress import StepLines
@@ -92,10 +91,7 @@ def run(
     if summary is not None:
         write_summary(outcome, summary)
     print_summary(outcome)
-    if verdict.counted.damaged:
-        raise Incomplete(
-            f"Requests in the log that are not whole were left out: {verdict.counted.damaged:,}."
-        )
+    tell_damaged(verdict.counted.damaged)
 
 
 def print_summary(summary: MonitoringSummary) -> None:

@@ -4,7 +4,6 @@ A step that fails is noted by ZenML's hook, while the step is known; what fails 
 process that started the run; a killed run when the next start finds it.
 """
 
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from pydantic import ValidationError
 
+from millrace.durable import write_whole
 from millrace.strict import Strict
 from stacks.environment import home
 
@@ -152,10 +152,7 @@ def _read(paths: Iterable[Path]) -> Iterator[Outcome]:
 def _write(end: Outcome) -> None:
     """Whole or not at all; a full disk changes nothing of how the run ended."""
     path = _path(end.subject, end.outcome)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(end.model_dump_json(), encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, end.model_dump_json().encode())
     except OSError as error:
         print(f"  note: {path}: cannot be written ({error.strerror})", file=sys.stderr)

@@ -32,7 +32,7 @@ from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.materializers import Plots, PlotsMaterializer
 from steps.model_control_plane import agree_with_registry
-from steps.score import load_chosen, service_log
+from steps.score import load_chosen, log_uri
 from steps.serve import build_version, store_version
 
 
@@ -73,7 +73,7 @@ def plan_experiment(asked: Planning) -> Annotated[Plan, "plan"]:
         )
     settings = asked.settings
     since = begin(settings.traffic, asked.started)
-    traffic = read_traffic(log_of(settings, asked.problem), bundle.problem, since, asked.started)
+    traffic = read_traffic(log_uri(settings.log, asked.problem), bundle.problem, since, asked.started)
     sides = [
         Contender(version=each.version, digest=each.digest, tag=store_version(each))
         for each in (champion, challenger)
@@ -107,7 +107,7 @@ def look(
     plan = record.plan
     registry = Registry(plan.problem, tracking_uri())
     bundle = _bundle(registry, plan)
-    arms = read_arms(log_of(plan.settings, plan.problem), bundle.problem, plan, until)
+    arms = read_arms(log_uri(plan.settings.log, plan.problem), bundle.problem, plan, until)
     verdict = judge(arms, plan, bundle.problem.task)
     champion = registry.with_alias(CHAMPION)
     if champion is None or champion.digest != plan.champion.digest:
@@ -177,20 +177,6 @@ def close_experiment(folder: str, settlement: Settlement) -> Annotated[End, "end
 def experiments_folder(stack: str, problem: str) -> Path:
     """Where the experiments of a problem on a stack are kept on this machine."""
     return home() / "experiments" / stack / problem
-
-
-def log_of(settings: ExperimentSettings, problem: str) -> str:
-    """The URI of the log that an experiment is judged by.
-
-    Raises:
-        UserError: there is none.
-    """
-    if settings.log is not None:
-        return settings.log
-    log = service_log(problem)
-    if log is None:
-        raise UserError("MILLRACE_SERVE_LOG is 'off', and without a log nothing can be compared.")
-    return log.uri
 
 
 def _contenders(registry: Registry, version: str | None) -> tuple[Registration, Registration]:

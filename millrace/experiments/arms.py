@@ -122,9 +122,8 @@ def read_arms(uri: str, problem: Problem, plan: Plan, until: datetime) -> Arms:
         # Right after: that the first answer was the challenger's is no chance.
         for table in stored.rows(np.nextafter(first, inf), latest, SIZE, features=True):
             reading.take(table, index.match(table, mark=True))
-        received, replaced, _, unknown = index.counts()
-        if unknown:
-            unknown = _unknown(stored, index)
+        received, replaced, *_ = index.counts()
+        unknown = index.unknown(stored, inf, SIZE)
     champion, challenger, crossed = reading.arms()
     counted = Counted(
         since=datetime.fromtimestamp(first, UTC) if first < inf else None,
@@ -244,10 +243,3 @@ def _arm(units: pd.DataFrame, seconds: list[Floats]) -> Arm:
     names = ("rows", "unanswered", "labelled", "loss", "requests", "seconds")
     sums = {name: units[name].to_numpy() if name in units else np.empty(0) for name in names}
     return Arm(**sums, latencies=np.sort(np.concatenate([np.empty(0), *seconds])))
-
-
-def _unknown(stored: StoredLog, index: OutcomeIndex) -> int:
-    """How many outcomes are of no row in the log, once all of it has been looked at."""
-    for table in stored.rows(-inf, inf, SIZE, features=False):
-        index.match(table, mark=True)
-    return index.counts()[3]

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
+from millrace.durable import add_line, read_lines
 from millrace.errors import UserError
 from millrace.experiments.planning import Plan
 from millrace.experiments.verdict import Difference, Finding, Status, Verdict
@@ -121,25 +122,12 @@ class Record:
         return _read(self.folder / END, End) if (self.folder / END).exists() else None
 
     def looks(self) -> list[Look]:
-        """All looks, the oldest first; lines that a crash has torn are passed over."""
-        path = self.folder / LOOKS
-        found = []
-        for line in path.read_text("utf-8", "replace").splitlines() if path.is_file() else []:
-            with contextlib.suppress(ValidationError):
-                found.append(Look.model_validate_json(line))
-        return found
+        """All looks, the oldest first."""
+        return list(read_lines(self.folder / LOOKS, Look))
 
     def add(self, look: Look) -> None:
         """Keep a look."""
-        path = self.folder / LOOKS
-        # What a crash has left of a line ends here, and is a line of its own.
-        torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, (("\n" if torn else "") + look.model_dump_json() + "\n").encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        add_line(self.folder / LOOKS, look)
 
     def decide(self, decision: Decision) -> Decision:
         """Write a decision down, unless there is one; returns the one that is there."""

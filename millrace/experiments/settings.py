@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from millrace.moments import PERIOD
+from millrace.moments import Period
 from millrace.prediction_log import LogSettings
 from millrace.strict import Strict
 
@@ -28,7 +28,7 @@ class ExperimentSettings(Strict):
     unanswered: float = Field(
         0.01, ge=0, lt=1, description="by how much more rows may be without an answer, as a share"
     )
-    traffic: str = Field("7d", pattern=f"^{PERIOD.pattern}$", description="of late, to tell the days by")
+    traffic: Period = Field("7d", description="of late, to tell the days by")
     log: str | None = Field(None, description="the prediction log's URI; None for that of a service here")
 
     @model_validator(mode="after")

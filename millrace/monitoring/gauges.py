@@ -3,7 +3,6 @@
 What there is no verdict on has no number; a status is 1 for what is so and 0 for what is not.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -11,6 +10,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from millrace.durable import write_whole
 from millrace.metrics import Interval
 from millrace.monitoring.verdict import Decay, Drift, Verdict
 
@@ -26,10 +26,7 @@ def exposition(verdict: Verdict) -> bytes:
 
 def publish(path: Path, verdict: Verdict) -> None:
     """Write the gauges, whole or not at all: a service may read them at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}")
-    scratch.write_bytes(exposition(verdict))
-    scratch.replace(path)
+    write_whole(path, exposition(verdict))
 
 
 class _Verdict:

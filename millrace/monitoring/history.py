@@ -1,12 +1,9 @@
 """Earlier verdicts, one line of JSON a run, in a file that is only ever added to."""
 
-import contextlib
-import os
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from millrace.durable import add_line, read_lines
 from millrace.metrics import Interval
 from millrace.monitoring.verdict import Decay, Drift, Verdict
 from millrace.strict import Strict
@@ -56,24 +53,10 @@ class Point(Strict):
 
 
 def append(path: Path, point: Point) -> None:
-    """Add a line; by one call, so that two runs' lines do not mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # What a crash has left of a line ends here, and is a line of its own.
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    line = ("\n" if torn else "") + point.model_dump_json() + "\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, line.encode())
-    finally:
-        os.close(descriptor)
+    """Add a point."""
+    add_line(path, point)
 
 
 def read(path: Path, last: int) -> list[Point]:
-    """The last points, oldest first; lines that are none are passed over."""
-    if not path.is_file():
-        return []
-    points = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-last:]:
-        with contextlib.suppress(ValidationError):
-            points.append(Point.model_validate_json(line))
-    return sorted(points, key=lambda point: point.time)
+    """The last points, oldest first."""
+    return sorted(read_lines(path, Point, last), key=lambda point: point.time)

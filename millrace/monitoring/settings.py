@@ -5,7 +5,7 @@ from math import log1p
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from millrace.moments import PERIOD
+from millrace.moments import Period
 from millrace.prediction_log import LogSettings
 from millrace.strict import Strict
 
@@ -18,9 +18,7 @@ class MonitoringSettings(Strict):
     """
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of bootstraps and samples")
-    window: str = Field(
-        "7d", pattern=f"^{PERIOD.pattern}$", description="what is judged, unless --since is given"
-    )
+    window: Period = Field("7d", description="what is judged, unless --since is given")
     log: str | None = Field(None, description="the prediction log's URI; None for that of a service here")
     false_alarms: float = Field(0.01, gt=0, lt=0.5)
     bootstrap: int = Field(2000, ge=200, le=100_000, description="pairs of samples behind each threshold")

@@ -20,7 +20,7 @@ from millrace.monitoring.tally import Tally
 from millrace.monitoring.verdict import Counted
 from millrace.prediction_log.frames import array, frame
 from millrace.prediction_log.outcome_index import OutcomeIndex
-from millrace.prediction_log.stores import StoredLog, open_log
+from millrace.prediction_log.stores import open_log
 from millrace.service_metrics import SHADOW
 
 SIZE = 20_000
@@ -71,9 +71,8 @@ def read_window(
             index.add(outcomes)
         for table in stored.rows(first, inf, SIZE, features=True):
             reading.take(table, *index.matched(table, mark=True))
-        received, replaced, _, unknown = index.counts()
-        if unknown:
-            unknown = _unknown(stored, index, first)
+        received, replaced, *_ = index.counts()
+        unknown = index.unknown(stored, first, SIZE)
     return Window(
         since=since,
         until=until,
@@ -182,10 +181,3 @@ class _Sample:
     def table(self) -> pd.DataFrame:
         """The rows that are kept, in the order in which they came."""
         return self._kept
-
-
-def _unknown(stored: StoredLog, index: OutcomeIndex, before: float) -> int:
-    """How many outcomes are of no row in the log, once its older rows have been looked at, too."""
-    for table in stored.rows(-inf, before, SIZE, features=False):
-        index.matched(table, mark=True)
-    return index.counts()[3]

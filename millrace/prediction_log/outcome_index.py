@@ -1,10 +1,13 @@
 """Outcomes beside predictions, in a file that is gone afterwards: there may be more than memory holds."""
 
 import sqlite3
+from math import inf
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+
+from millrace.prediction_log.stores import StoredLog
 
 SCHEMA = """
 CREATE TABLE by_row (request TEXT, row INTEGER, time REAL, actual TEXT, matched INTEGER DEFAULT 0,
@@ -79,6 +82,13 @@ class OutcomeIndex:
         found = self._database.execute(MATCH).fetchall()
         actual = msgspec.json.decode(f"[{','.join(actual or 'null' for actual, _ in found)}]")
         return actual, [time for _, time in found]
+
+    def unknown(self, stored: StoredLog, before: float, size: int) -> int:
+        """How many outcomes are of no row in the log, once its rows of before a time have been seen too."""
+        if self.counts()[3]:
+            for table in stored.rows(-inf, before, size, features=False):
+                self.match(table, mark=True)
+        return self.counts()[3]
 
     def counts(self) -> tuple[int, int, int, int]:
         """How many came, were replaced, have been matched, and have not."""

@@ -1,15 +1,14 @@
 """What a retraining may be told: the `parameters` of configs/retraining.yaml."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from millrace.moments import PERIOD, period
+from millrace.moments import Period, period
 from millrace.prediction_log import LogSettings
 from millrace.strict import Strict
 
-Period = Annotated[str, Field(pattern=f"^({PERIOD.pattern})$")]
 # What a model is made of: the source, what is recent, or the source and what is recent.
 Rows = Literal["all", "window", "labelled"]
 

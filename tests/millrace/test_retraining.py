@@ -106,7 +106,14 @@ def test_the_same_cause_goes_on_with_the_rows_that_it_began_with() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"window": "3 days"}, {"cool_down": "6h "}, {"budget": {"runs": 0}}, {"log": "sqlite://x"}, {"row": 1}],
+    [
+        {"window": "3 days"},
+        {"cool_down": "6h "},
+        {"cool_down": "999999w"},
+        {"budget": {"runs": 0}},
+        {"log": "sqlite://x"},
+        {"row": 1},
+    ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
