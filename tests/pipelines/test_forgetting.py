@@ -85,7 +85,7 @@ def test_a_person_is_forgotten_and_the_model_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bentos.build import latest_model
-    from pipelines import forgetting
+    from steps import successors
 
     command("training", *FEWEST, "--set=folds=2")
     table = pd.read_parquet(tmp_path / "homes.parquet")
@@ -130,7 +130,7 @@ def test_a_person_is_forgotten_and_the_model_stays(
 
     # Of another one, killed at each of its steps: the same command goes on.
     another = kept_by(new.folder, problem)
-    delete = forgetting._delete_logged
+    delete = successors._delete_logged
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -139,9 +139,9 @@ def test_a_person_is_forgotten_and_the_model_stays(
         delete(*given)
         raise KeyboardInterrupt
 
-    for place in ("_link", "_agree", "_build", "_delete", "_delete_logged"):
+    for place in ("_link", "agree_with_registry", "_build", "_delete", "_delete_logged"):
         with monkeypatch.context() as patch:
-            patch.setattr(forgetting, place, killed_after if place == "_delete_logged" else killed)
+            patch.setattr(successors, place, killed_after if place == "_delete_logged" else killed)
             command("forgetting", "--key", another, code=130)
         assert [each.version for each in registry.versions()] == ["2", "3"]
     # Its version had begun to go, and is found no more; the table of its batch job had gone with the first.
