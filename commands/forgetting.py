@@ -2,13 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from commands.options import DEFAULT_PROBLEM, Start, refuse
 from millrace.errors import UserError
-
-if TYPE_CHECKING:
-    from stacks.stack_files import Stack
 
 
 def prepare(arguments: argparse.Namespace, configs: Path) -> Start:
@@ -20,7 +17,7 @@ def prepare(arguments: argparse.Namespace, configs: Path) -> Start:
         raise UserError("--pipeline forgetting needs to know whose rows: pass --key KEY.")
     problem = load_problem(arguments.problem or DEFAULT_PROBLEM, configs / "problems")
 
-    def start(*, summary: Path | None, started: float, stack: "Stack", **_: Any) -> None:
+    def start(*, summary: Path | None, started: float, **_: Any) -> None:
         from stacks import quickstart
 
         quickstart.import_mlflow()
@@ -32,7 +29,6 @@ def prepare(arguments: argparse.Namespace, configs: Path) -> Start:
             dry_run=arguments.dry_run,
             summary=summary,
             started=started,
-            stack=stack,
         )
 
     return start

@@ -15,7 +15,6 @@ from millrace.prediction_log.stores import open_log
 from millrace.registry import Registry
 from pipelines.closing import write_summary
 from pipelines.forgetting_summary import REMAINS, ForgettingSummary, print_summary
-from stacks.stack_files import Stack
 from stacks.tracking import tracking_uri
 from steps.locks import registry_lock
 from steps.model_control_plane import agree_with_registry
@@ -23,9 +22,7 @@ from steps.run_tables import expire_caches, forget_tables
 from steps.successors import find_versions, go_on, replace_version
 
 
-def run(
-    problem: Problem, *, key: str, dry_run: bool, summary: Path | None, started: float, stack: Stack
-) -> None:
+def run(problem: Problem, *, key: str, dry_run: bool, summary: Path | None, started: float) -> None:
     """Forget a key's rows, or say what would be forgotten.
 
     Raises:
@@ -39,7 +36,7 @@ def run(
         if not dry_run:
             go_on(registry)
         found, unknown = find_versions(registry, digest)
-        successors = [each if dry_run else replace_version(registry, each, digest, stack) for each in found]
+        successors = [each if dry_run else replace_version(registry, each, digest) for each in found]
         if not dry_run:
             agree_with_registry(registry)
         runs, tables = forget_tables(problem, key, dry_run)

@@ -17,11 +17,11 @@ from millrace.forgetting import kept_rows, succeed
 from millrace.registry import CHALLENGER, CHAMPION, DIGEST_TAG, Registration, Registry
 from millrace.strict import Strict
 from stacks.environment import home
-from stacks.stack_files import Stack
 from steps.materializers import BundleMaterializer
 from steps.model_control_plane import agree_with_registry, link_version, zenml_version
 from steps.model_version import log_model
 from steps.run_tables import artifacts, delete_files
+from steps.serve import build_version
 
 SUCCEEDS_TAG, SUCCEEDED_TAG = "succeeds", "succeeded_by"
 SUCCESSOR = "succeeding_bundle"
@@ -31,7 +31,7 @@ BUNDLES = ("bundle", "promoted_bundle", SUCCESSOR)
 class Successor(Strict):
     """A version whose bundle had rows of the key, and the one that took its place; None before it has.
 
-    `bento` serves that, if it is the champion on this machine.
+    `bento` is that of the new champion, if it is one, built on this machine.
     """
 
     version: str
@@ -63,7 +63,7 @@ def find_versions(registry: Registry, digest: str) -> tuple[list[Successor], lis
     return found, unknown
 
 
-def replace_version(registry: Registry, found: Successor, digest: str, stack: Stack) -> Successor:
+def replace_version(registry: Registry, found: Successor, digest: str) -> Successor:
     """Register a successor, point aliases at it, then delete the version with all its copies."""
     version = registry.get(found.version)
     assert version is not None
@@ -83,7 +83,7 @@ def replace_version(registry: Registry, found: Successor, digest: str, stack: St
     agree_with_registry(registry)
     # It may have been made champion by a run that was killed.
     champion = registry.with_alias(CHAMPION) == successor
-    bento = _build(registry, successor, stack) if champion else ""
+    bento = build_version(successor) if champion else ""
     # From here on its bundle need not be whole any more.
     registry.client.set_model_version_tag(registry.name, version.version, SUCCEEDED_TAG, successor.version)
     _delete(registry, version)
@@ -121,16 +121,6 @@ def _link(successor: Registration, bundle: Bundle) -> None:
         )
     artifact = Client().get_artifact_version(SUCCESSOR, bundle.digest)
     link_version(successor.name, successor.version, successor.digest, artifact.id, None)
-
-
-def _build(registry: Registry, version: Registration, stack: Stack) -> str:
-    """The version's Bento, where this machine serves the stack."""
-    from bentos.build import build_bento, store_model
-
-    if stack.server is not None:
-        return ""
-    folder = registry.fetch_bundle(version.version, home() / "cache")
-    return build_bento(store_model(folder, version.name, version.digest, version.version))
 
 
 def _delete(registry: Registry, version: Registration) -> None:

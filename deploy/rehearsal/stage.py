@@ -1,6 +1,5 @@
 """What a rehearsal runs on: a home of its own with a trained champion, and all servers on loopback."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,15 +10,13 @@ from typing import Any
 
 import yaml
 
-from deploy.staging import processes
-from deploy.staging.programs import find
+from deploy.staging import monitoring, processes
 from deploy.staging.server import Server
 from deploy.staging.settings import draw_ports
 from millrace.errors import UserError
 from stacks.environment import ROOT
 
 PROBLEM = "housing_sample"
-PROMETHEUS = ROOT / "deploy" / "prometheus"
 NAMES = ("service", "scheduler", "alertmanager", "prometheus")
 # Of the made-up table whose rows are asked for: a fifth of them, those that are held out.
 ROWS, SEED = 500_000, 7
@@ -47,11 +44,11 @@ class Stage:
         """Take the place of what an earlier rehearsal has left in `folder`, which may still run."""
         self.folder = folder
         self.ports = draw_ports(dict.fromkeys(NAMES, 0))
+        self._schedules = folder / "schedules.yaml"
         for server in self.servers():
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "logs").mkdir(parents=True)
-        self._configuration = folder / "configuration"
 
     def url(self, name: str) -> str:
         """The address of a server."""
@@ -90,7 +87,7 @@ class Stage:
     @contextmanager
     def running(self) -> Iterator[None]:
         """All servers up; down again at the end, whatever happens."""
-        self._configure()
+        self._schedules.write_text(yaml.safe_dump(SCHEDULES))
         servers = self.servers()
         try:
             for server in servers:
@@ -102,22 +99,16 @@ class Stage:
 
     def servers(self) -> list[Server]:
         """The service, the scheduler, Alertmanager and Prometheus."""
-        python, configuration = sys.executable, self.folder / "configuration"
+        python = sys.executable
         bentoml = str(Path(python).with_name("bentoml"))
-        alertmanager = find("prometheus-alertmanager", "prometheus-alertmanager")
+        service, scheduler = (f"127.0.0.1:{self.ports[name]}" for name in ("service", "scheduler"))
         return [
             self._server("service", "/readyz", bentoml, "serve", f"{PROBLEM}:latest", "--host", "127.0.0.1",
                          "--port", str(self.ports["service"])),
             self._server("scheduler", "/livez", python, "-m", "scheduler", "start", "--port",
-                         str(self.ports["scheduler"]), "--schedules", f"{configuration}/schedules.yaml"),
-            self._server("alertmanager", "/-/ready", alertmanager,
-                         f"--config.file={configuration}/alertmanager.yml",
-                         f"--storage.path={self.folder}/alertmanager", "--cluster.listen-address=",
-                         f"--web.listen-address=127.0.0.1:{self.ports['alertmanager']}"),
-            self._server("prometheus", "/-/ready", find("prometheus", "prometheus"),
-                         f"--config.file={configuration}/prometheus.yml",
-                         f"--storage.tsdb.path={self.folder}/prometheus",
-                         f"--web.listen-address=127.0.0.1:{self.ports['prometheus']}"),
+                         str(self.ports["scheduler"]), "--schedules", str(self._schedules)),
+            monitoring.alertmanager(self, self.folder, scheduler),
+            monitoring.prometheus(self, service, scheduler, INTERVAL),
         ]  # fmt: skip
 
     def _server(self, name: str, path: str, *command: str) -> Server:
@@ -146,28 +137,3 @@ class Stage:
             "MILLRACE_SERVE_WORKERS": "1",
             "MILLRACE_SERVE_WATCH_SECONDS": "1",
         }
-
-    def _configure(self) -> None:
-        """The files of deploy/prometheus, with other addresses and a quicker pulse; and the schedules."""
-        shutil.copytree(PROMETHEUS, self._configuration)
-        targets = self._configuration / "targets"
-        targets.mkdir(exist_ok=True)
-        for name in ("service", "scheduler", "alertmanager"):
-            address = f"127.0.0.1:{self.ports[name]}"
-            (targets / f"{name}.json").write_text(json.dumps([{"targets": [address]}]))
-        watched = self._read("prometheus.yml")
-        watched["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
-        self._write("prometheus.yml", watched)
-        told = self._read("alertmanager.yml")
-        [retraining] = [each for each in told["receivers"] if each["name"] == "retraining"]
-        [webhook] = retraining["webhook_configs"]
-        webhook["url"] = f"{self.url('scheduler')}/v1/alerts"
-        webhook["http_config"]["authorization"]["credentials_file"] = f"{self.folder}/scheduler/token"
-        self._write("alertmanager.yml", told)
-        self._write("schedules.yaml", SCHEDULES)
-
-    def _read(self, name: str) -> Any:
-        return yaml.safe_load((self._configuration / name).read_text())
-
-    def _write(self, name: str, content: Any) -> None:
-        (self._configuration / name).write_text(yaml.safe_dump(content))

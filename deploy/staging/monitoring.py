@@ -6,27 +6,43 @@ import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from deploy.staging.programs import find
 from deploy.staging.server import Server
-from deploy.staging.settings import Settings
 
 CONFIGURATION = Path(__file__).parent.parent / "prometheus"
+# In the configuration: how often Prometheus looks, and whom Alertmanager rings.
+INTERVAL, RUNG = "15s", "127.0.0.1:3002"
 # Where `make serve` answers, and `make scheduler`.
 SERVICE = f"127.0.0.1:{os.environ.get('PORT', '3000')}"
-SCHEDULER = "127.0.0.1:3002"
+SCHEDULER = RUNG
 
 
-def prometheus(settings: Settings) -> Server:
-    """Prometheus; what it watches is in files beside its configuration."""
-    folder = settings.folder / "prometheus"
+class Place(Protocol):
+    """Where servers keep what they have, and on which ports they answer."""
+
+    folder: Path
+    ports: dict[str, int]
+
+    def url(self, name: str) -> str:
+        """The address of a server that speaks HTTP."""
+
+
+def prometheus(
+    place: Place, service: str = SERVICE, scheduler: str = SCHEDULER, interval: str = INTERVAL
+) -> Server:
+    """Prometheus, that looks at a service and a scheduler; addresses are in files beside what configures it."""
+    folder = place.folder / "prometheus"
 
     def configure() -> None:
         shutil.copytree(CONFIGURATION, folder / "configuration", dirs_exist_ok=True)
+        configuration = folder / "configuration" / "prometheus.yml"
+        configuration.write_text(configuration.read_text().replace(INTERVAL, interval))
         targets = folder / "configuration" / "targets"
         targets.mkdir(exist_ok=True)
-        alertmanager = f"127.0.0.1:{settings.ports['alertmanager']}"
-        watched = {"service": SERVICE, "scheduler": SCHEDULER, "alertmanager": alertmanager}
+        alertmanager = f"127.0.0.1:{place.ports['alertmanager']}"
+        watched = {"service": service, "scheduler": scheduler, "alertmanager": alertmanager}
         for name, address in watched.items():
             (targets / f"{name}.json").write_text(json.dumps([{"targets": [address]}]))
 
@@ -34,41 +50,42 @@ def prometheus(settings: Settings) -> Server:
         f"--config.file={folder}/configuration/prometheus.yml",
         f"--storage.tsdb.path={folder}/data",
         "--storage.tsdb.retention.time=30d",
-        f"--web.listen-address=127.0.0.1:{settings.ports['prometheus']}",
+        f"--web.listen-address=127.0.0.1:{place.ports['prometheus']}",
     ]
     return Server(
         name="prometheus",
-        folder=settings.folder,
+        folder=place.folder,
         command=[find("prometheus", "prometheus"), *options],
-        address=settings.url("prometheus"),
+        address=place.url("prometheus"),
         configure=configure,
-        answers=lambda: _is_ready(settings, "prometheus"),
+        answers=lambda: _is_ready(place, "prometheus"),
     )
 
 
-def alertmanager(settings: Settings) -> Server:
-    """Alertmanager; alone, so it looks for no peers. It and the scheduler share the webhook's token."""
-    folder = settings.folder / "alertmanager"
+def alertmanager(place: Place, home: Path, scheduler: str = SCHEDULER) -> Server:
+    """Alertmanager; alone, so it looks for no peers. It and the scheduler of `home` share a token."""
+    folder = place.folder / "alertmanager"
 
     def configure() -> None:
-        shutil.copy(CONFIGURATION / "alertmanager.yml", folder)
+        configuration = (CONFIGURATION / "alertmanager.yml").read_text()
+        (folder / "alertmanager.yml").write_text(configuration.replace(RUNG, scheduler))
         token = folder / "webhook_token"
         token.unlink(missing_ok=True)
-        token.symlink_to(_webhook_token(settings.folder.parent / "scheduler"))
+        token.symlink_to(_webhook_token(home / "scheduler"))
 
     options = [
         f"--config.file={folder}/alertmanager.yml",
         f"--storage.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{settings.ports['alertmanager']}",
+        f"--web.listen-address=127.0.0.1:{place.ports['alertmanager']}",
         "--cluster.listen-address=",
     ]
     return Server(
         name="alertmanager",
-        folder=settings.folder,
+        folder=place.folder,
         command=[find("prometheus-alertmanager", "prometheus-alertmanager"), *options],
-        address=settings.url("alertmanager"),
+        address=place.url("alertmanager"),
         configure=configure,
-        answers=lambda: _is_ready(settings, "alertmanager"),
+        answers=lambda: _is_ready(place, "alertmanager"),
     )
 
 
@@ -84,7 +101,7 @@ def _webhook_token(folder: Path) -> Path:
     return path
 
 
-def _is_ready(settings: Settings, name: str) -> bool:
+def _is_ready(place: Place, name: str) -> bool:
     import requests
 
-    return requests.get(f"{settings.url(name)}/-/ready", timeout=5).ok
+    return requests.get(f"{place.url(name)}/-/ready", timeout=5).ok

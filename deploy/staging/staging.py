@@ -50,7 +50,7 @@ class Staging:
             databases.mariadb(self.settings),
             tracking.zenml(self.settings),
             tracking.mlflow(self.settings),
-            monitoring.alertmanager(self.settings),
+            monitoring.alertmanager(self.settings, self.folder.parent),
             monitoring.prometheus(self.settings),
         ]
 

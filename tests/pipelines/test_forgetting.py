@@ -139,7 +139,7 @@ def test_a_person_is_forgotten_and_the_model_stays(
         delete(*given)
         raise KeyboardInterrupt
 
-    for place in ("_link", "agree_with_registry", "_build", "_delete", "_delete_logged"):
+    for place in ("_link", "agree_with_registry", "build_version", "_delete", "_delete_logged"):
         with monkeypatch.context() as patch:
             patch.setattr(successors, place, killed_after if place == "_delete_logged" else killed)
             command("forgetting", "--key", another, code=130)
