@@ -82,23 +82,16 @@ def build_bento(model_tag: str) -> str:
             # hashes twice, and copy them into bento.yaml, which every start reads.
             shutil.copy(ROOT / REQUIREMENTS, Path(bento.path) / "env" / "python" / "requirements.txt")
             _move_in(scratch / tag.path(), target)
-    make_latest(str(tag))
+    _make_latest(target)
     return str(tag)
 
 
-def make_latest(bento_tag: str) -> None:
-    """Let `bentoml serve NAME:latest` serve this Bento, though newer ones may be there.
-
-    Raises:
-        bentoml.exceptions.NotFound: there is no such Bento.
-    """
-    import bentoml
-
-    version = Path(bentoml.bentos.get(bento_tag).path)
+def _make_latest(bento: Path) -> None:
+    """Let `bentoml serve NAME:latest` serve the Bento in a folder, though newer ones may be there."""
     # BentoML has no call for this.
-    new = version.with_name(f"{LATEST}.{os.getpid()}")
-    new.write_text(version.name)
-    new.replace(version.with_name(LATEST))
+    new = bento.with_name(f"{LATEST}.{os.getpid()}")
+    new.write_text(bento.name)
+    new.replace(bento.with_name(LATEST))
 
 
 def latest_model(name: str) -> str | None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.forgetting import key_digest
-from millrace.prediction_log import LogSettings, forget
-from millrace.prediction_log.stores import open_log
+from millrace.prediction_log.stores import find_log
 from millrace.registry import Registry
 from pipelines.closing import write_summary
 from pipelines.forgetting_summary import REMAINS, ForgettingSummary, print_summary
@@ -66,17 +65,12 @@ def _forget_log(problem: Problem, key: str, dry_run: bool) -> tuple[str | None, 
     from bentos.settings import from_environment
 
     settings = from_environment().log_settings(problem.name, Path(os.environ["BENTOML_HOME"]))
-    if settings is None or problem.logged_key is None or not _is_there(settings, problem):
+    if settings is None or problem.logged_key is None:
+        return None, 0
+    log = find_log(settings.uri, problem)
+    if log is None:
         return None, 0
     if not dry_run:
-        return settings.uri, forget(settings.uri, problem, key)
-    tables = open_log(settings.uri, problem).rows(0.0, time.time() + 1e9, 20_000, features=False)
+        return settings.uri, log.forget(key)
+    tables = log.rows(0.0, time.time() + 1e9, 20_000, features=False)
     return settings.uri, sum(table.column("_key").to_pylist().count(key) for table in tables)
-
-
-def _is_there(settings: LogSettings, problem: Problem) -> bool:
-    try:
-        open_log(settings.uri, problem)
-    except UserError:
-        return False
-    return True

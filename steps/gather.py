@@ -10,9 +10,8 @@ from millrace.bundle import PROVENANCE
 from millrace.casting import cast
 from millrace.contract import Problem
 from millrace.digests import table_digest
-from millrace.errors import UserError
 from millrace.moments import begin
-from millrace.prediction_log.stores import open_log
+from millrace.prediction_log.stores import find_log
 from millrace.registry import CHAMPION, Registration, Registry
 from millrace.retraining import (
     Labelled,
@@ -88,10 +87,7 @@ def _labelled(problem: Problem, trigger: Trigger, settings: RetrainingSettings) 
     if settings.rows == "all":
         return None
     uri = log_uri(settings.log, problem.name)
-    try:
-        open_log(uri, problem)
-    except UserError:
-        if settings.rows == "window" or trigger.kind in OF_THE_WINDOW:
-            raise
+    needed = settings.rows == "window" or trigger.kind in OF_THE_WINDOW
+    if not needed and find_log(uri, problem) is None:
         return None
     return labelled_rows(uri, problem, begin(settings.window, trigger.asked), trigger.asked)

@@ -43,6 +43,10 @@ TOGETHER = {
         f"tests/stacks/test_{name}.py" for name in ("artifacts", "checks", "lease", "staging", "transfer")
     ),
 }
+BENTOML_PLACES = (
+    *("bentoml_home", "tmp_bento_store_dir", "bento_store_dir", "model_store_dir"),
+    *("bento_store", "model_store"),
+)
 VARIABLES = ("MILLRACE_HOME", "ZENML_CONFIG_PATH", "BENTOML_HOME")
 # MLflow's versions and aliases, ZenML's stages by version, and how many runs ended how.
 STATE = """
@@ -184,6 +188,8 @@ def opened(trained: tuple[Home, Path], tmp_path: Path) -> Iterator[Home]:
 @contextmanager
 def opened_copy(of: Path, path: Path) -> Iterator[Home]:
     """Copy a home and make the copy this process' own for a while."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from simple_di import sentinel
     from zenml.client import Client
     from zenml.config.global_config import GlobalConfiguration
     from zenml.stack.stack import _STACK_CACHE
@@ -211,6 +217,9 @@ def opened_copy(of: Path, path: Path) -> Iterator[Home]:
         Client._reset_instance()
         # Copies share the stack's id, by which ZenML remembers where its artifacts are.
         _STACK_CACHE.clear()
+        # From its first use on BentoML remembers its home.
+        for name in BENTOML_PLACES:
+            patch.setattr(getattr(BentoMLContainer, name), "_cache", sentinel)
         yield home
     GlobalConfiguration._reset_instance()
     Client._reset_instance()

@@ -32,7 +32,7 @@ class Place(Protocol):
 def prometheus(
     place: Place, service: str = SERVICE, scheduler: str = SCHEDULER, interval: str = INTERVAL
 ) -> Server:
-    """Prometheus, that looks at a service and a scheduler; addresses are in files beside what configures it."""
+    """Prometheus, that looks at a service and a scheduler, by addresses in files beside its configuration."""
     folder = place.folder / "prometheus"
 
     def configure() -> None:

@@ -18,7 +18,7 @@ from millrace.metrics import PRIMARY, losses
 from millrace.monitoring.baseline import Baseline
 from millrace.monitoring.window import DAY, SIZE
 from millrace.prediction_log.outcome_index import OutcomeIndex
-from millrace.prediction_log.stores import open_log
+from millrace.prediction_log.stores import find_log
 from millrace.strict import Strict
 
 # A log that began an hour ago says little of a day, and one that began just now nothing.
@@ -132,9 +132,8 @@ def read_traffic(uri: str, problem: Problem, since: datetime, until: datetime) -
     Raises:
         UserError: the log cannot be read.
     """
-    try:
-        stored = open_log(uri, problem)
-    except UserError:
+    stored = find_log(uri, problem)
+    if stored is None:
         return None
     seen: set[str] = set()
     labelled: set[str] = set()

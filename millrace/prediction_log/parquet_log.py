@@ -10,6 +10,7 @@ from millrace.contract import Problem
 from millrace.errors import UserError
 from millrace.prediction_log.frames import OWN
 from millrace.prediction_log.parquet_folder import OUTCOMES, PREDICTIONS, LogFile, ParquetFolder
+from millrace.prediction_log.stores import NoLog
 from millrace.sources.files import reason
 
 Picked = Callable[[pa.RecordBatch], pa.BooleanArray]
@@ -19,13 +20,13 @@ class ParquetLog:
     """A log of Parquet files."""
 
     def __init__(self, uri: str, problem: Problem) -> None:
-        """Raises UserError where there is none."""
+        """Raises NoLog where there is none."""
         # A file is read as a whole or not at all.
         self.damaged = 0
         self._problem = problem
         self._folder = ParquetFolder(uri)
         if not self._list(PREDICTIONS) and not self._list(OUTCOMES):
-            raise UserError(f"{uri}: there is no prediction log, or no file of it has been finished yet.")
+            raise NoLog(f"{uri}: there is no prediction log, or no file of it has been finished yet.")
 
     def rows(self, since: float, until: float, size: int, features: bool) -> Iterator[pa.Table]:
         """The rows of a time, file by file; see `StoredLog`."""

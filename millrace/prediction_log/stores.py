@@ -12,6 +12,10 @@ from millrace.prediction_log.entries import Entry, Outcomes
 from millrace.prediction_log.settings import SQLITE, LogSettings
 
 
+class NoLog(UserError):  # noqa: N818 - it says what is so
+    """There is no prediction log at a URI, which need not be a fault: nobody may have asked yet."""
+
+
 class Store(Protocol):
     """Where one process writes, from one thread. Everything may raise, and be tried again later."""
 
@@ -67,18 +71,27 @@ def open_log(uri: str, problem: Problem) -> StoredLog:
     """The log at a URI, to read or to forget from.
 
     Raises:
-        UserError: there is none, or a package is missing that its URI needs.
+        NoLog: there is none.
+        UserError: a package is missing that its URI needs.
     """
     if uri.startswith(SQLITE):
         from millrace.prediction_log.sqlite_log import SQLiteLog
 
         path = _path(uri)
         if not path.is_file():
-            raise UserError(f"{uri}: there is no prediction log.")
+            raise NoLog(f"{uri}: there is no prediction log.")
         return SQLiteLog(path, problem)
     from millrace.prediction_log.parquet_log import ParquetLog
 
     return ParquetLog(uri, problem)
+
+
+def find_log(uri: str, problem: Problem) -> StoredLog | None:
+    """The same, or None where there is none."""
+    try:
+        return open_log(uri, problem)
+    except NoLog:
+        return None
 
 
 def _path(uri: str) -> Path:
