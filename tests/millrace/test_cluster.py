@@ -63,9 +63,11 @@ def scheduler() -> Iterator[str]:
 
 @contextmanager
 def worker(address: str, folder: Path, first: Path = ROOT) -> Iterator["subprocess.Popen[str]"]:
-    """A worker of one thread with an address of its own."""
+    """A worker of one thread with an address of its own, which its scheduler knows by now."""
     own = ["--host", "127.0.0.1", "--no-nanny", "--nthreads", "1", "--local-directory", str(folder)]
     with dask("worker", address, *own, first=first) as process:
+        assert process.stderr is not None
+        assert any("Registered to:" in line for line in process.stderr)
         yield process
 
 
