@@ -94,11 +94,12 @@ env: .venv/.run ## print the variables for using zenml, mlflow and bentoml by ha
 	@$(RUN) -m stacks.environment
 
 .PHONY: lint
-lint: .venv/.dev ## linters, types and import rules
+lint: .venv/.dev .venv/.tools ## linters, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --config pyproject.toml
+	@bash deploy/lint.sh
 
 .PHONY: format
 format: .venv/.dev ## put the code in the project's format
@@ -155,7 +156,7 @@ bench-accuracy: .venv/.dev .venv/.torch ## RMSE on California Housing beside oth
 
 .PHONY: lock
 lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/
-	@for group in bootstrap serve run dev; do \
+	@for group in bootstrap serve run dev tools; do \
 		$(BIN)/uv pip compile --quiet --upgrade --group $$group --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate -o requirements/$$group.txt || exit 1; \
 	done
@@ -182,6 +183,11 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
 	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
 		mmdebstrap buildah podman runc
+	@touch $@
+
+.venv/.tools: requirements/tools.txt .venv/.uv
+	@$(BIN)/uv venv --quiet --allow-existing --python $(RUN) .venv/tools
+	@$(BIN)/uv pip install --quiet --python .venv/tools/bin/python --require-hashes -r requirements/tools.txt
 	@touch $@
 
 # By pip and not by uv: pip takes the build that the machine's own configuration of it points to.

@@ -1,11 +1,9 @@
 """Stacks as files: configs/stacks/<name>.yaml, read with the environment's values put in."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 from typing import Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -14,7 +12,7 @@ from pydantic import Field, field_validator
 from millrace.errors import UserError, unknown
 from millrace.strict import Strict
 from millrace.yaml_files import read_model
-from stacks.environment import home
+from stacks.variables import CREDENTIALS_IN_URL, Variables
 
 # Keys whose values are secrets, as ZenML's flavors and the clients behind them name them.
 SECRET = re.compile(r"(^|_)(key|secret|token|username|password)$", re.IGNORECASE)
@@ -22,7 +20,6 @@ SECRET = re.compile(r"(^|_)(key|secret|token|username|password)$", re.IGNORECASE
 NAMES_A_SECRET = "authentication_secret"
 VARIABLE = re.compile(r"\$\{\w+\}")
 ZENML_SECRET = re.compile(r"\{\{\s*([^\s.]+)\.(\S+)\s*\}\}")
-CREDENTIALS_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 class Component(Strict):
@@ -182,26 +179,18 @@ def load_stack_file(name: str, folder: Path) -> Stack:
     file = read_model(path, StackFile)
     if file.name != name:
         raise UserError(f"{path}: the stack in it is named '{file.name}'; name it as the file.")
-    own = home() / name / "environment"
-    values = {**_read_environment(own), **os.environ}
-    missing: set[str] = set()
-
-    def filled(data: Any, where: str) -> Any:
-        return _fill(data, where, values, missing)
-
+    variables = Variables(name)
     components = {
         kind: component.model_copy(
-            update={"configuration": filled(component.configuration, f"{path}, components.{kind}")}
+            update={"configuration": variables.fill(component.configuration, f"{path}, components.{kind}")}
         )
         for kind, component in file.components.items()
     }
-    server = file.server and Server.model_construct(**filled(file.server.model_dump(), f"{path}, server"))
-    settings = filled(file.settings, f"{path}, settings")
-    if missing:
-        raise UserError(
-            f"{path}: these variables are set neither in the environment nor in {own}: "
-            f"{', '.join(sorted(missing))}."
-        )
+    server = file.server and Server.model_construct(
+        **variables.fill(file.server.model_dump(), f"{path}, server")
+    )
+    settings = variables.fill(file.settings, f"{path}, settings")
+    variables.require(path)
     return Stack(name, server, components, settings, file.retry, file)
 
 
@@ -233,37 +222,3 @@ def _texts(data: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(value, path)
     elif data is not None and not isinstance(data, bool):
         yield path, str(data)
-
-
-def _fill(data: Any, where: str, values: Mapping[str, str], missing: set[str]) -> Any:
-    """Nested data with `${NAME}` replaced in its texts; unknown names are added to `missing`."""
-    if isinstance(data, dict):
-        return {key: _fill(value, f"{where}.{key}", values, missing) for key, value in data.items()}
-    if isinstance(data, list):
-        return [_fill(value, where, values, missing) for value in data]
-    if not isinstance(data, str):
-        return data
-    template = Template(data)
-    if not template.is_valid():
-        raise UserError(f"{where}: '{data}' has a $ that names no variable; write $$ for a plain $.")
-    unset = [name for name in template.get_identifiers() if not values.get(name)]
-    missing.update(unset)
-    text = data if unset else template.substitute(values)
-    if CREDENTIALS_IN_URL.search(text):
-        raise UserError(f"{where}: the URL has a password in it; give it a key of its own.")
-    return text
-
-
-def _read_environment(path: Path) -> dict[str, str]:
-    """The lines NAME=value of a file, if there is one.
-
-    Raises:
-        UserError: others than its owner may read it.
-    """
-    if not path.is_file():
-        return {}
-    if path.stat().st_mode & 0o077:
-        raise UserError(f"{path}: holds secrets and others may read it; run: chmod 600 {path}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from millrace.errors import UserError
-from stacks.stack_files import CREDENTIALS_IN_URL, is_secret, load_stack_file, stack_names
+from stacks.stack_files import is_secret, load_stack_file, stack_names
+from stacks.variables import CREDENTIALS_IN_URL
 from tests.conftest import ROOT
 
 STACKS = ROOT / "configs" / "stacks"

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Linters of everything that is delivered and is no Python: each prints its name, and what it finds.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$PWD/.venv/tools/bin:$PATH
+failed=0
+
+# check NAME COMMAND...: run it; what it says is shown if it fails.
+check() {
+    local said
+    if said=$("${@:2}" 2>&1); then
+        echo "$1: clean"
+    else
+        printf '%s: FAILED\n%s\n' "$1" "$said"
+        failed=1
+    fi
+}
+
+mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+check shellcheck shellcheck "${scripts[@]}"
+
+exit $failed

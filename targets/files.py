@@ -1,0 +1,58 @@
+"""Targets as files: configs/targets/<name>.yaml, with the environment's values put in."""
+
+from importlib import import_module
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from millrace.errors import UserError, nearest, unknown
+from millrace.strict import Strict
+from millrace.yaml_files import faults, line_of, read_yaml
+from stacks.variables import Variables
+from targets.target import Target
+
+# The module of each kind, imported when one is asked for: what it needs may be heavy. Its `Settings` say how
+# the file is written.
+KINDS: dict[str, str] = {}
+
+
+class TargetSettings(Strict):
+    """What the file of any target says."""
+
+    kind: str
+    watch_seconds: float = Field(60, ge=0, description="how long a new release is watched under traffic")
+    max_failed: float = Field(0.01, ge=0, le=1, description="share of its requests that may fail meanwhile")
+
+    def make(self, problem: str) -> Target:
+        """The target for the service of a problem."""
+        raise NotImplementedError
+
+
+def target_names(folder: Path) -> list[str]:
+    """The targets that have a file in `folder`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_target_file(name: str, folder: Path) -> TargetSettings:
+    """Read `<folder>/<name>.yaml`.
+
+    Raises:
+        UserError: no such target, a faulty file, or variables that are not set.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("target", name, target_names(folder))
+    data, node = read_yaml(path)
+    kind = data.get("kind")
+    if kind not in KINDS:
+        raise UserError(
+            f"{path}: its kind is '{kind}'; known: {', '.join(KINDS)}.{nearest(str(kind), KINDS)}"
+        )
+    variables = Variables(name)
+    data = variables.fill(data, str(path))
+    variables.require(path)
+    model: type[TargetSettings] = import_module(KINDS[kind]).Settings
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise faults(error, model, lambda location: f"{path}, line {line_of(node, location)}") from None
