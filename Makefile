@@ -27,6 +27,11 @@ train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if 
 test: .venv/.dev .venv/.torch ## run all tests
 	@$(RUN) -m pytest
 
+.PHONY: empty-machine
+empty-machine: ## train and test in a Debian made for it, with Python, make and the registries (docs/empty_machine.md)
+	@bash deploy/system-packages.sh mmdebstrap
+	@bash tests/empty_machine.sh
+
 .PHONY: torch
 torch: .venv/.torch ## install PyTorch, for the candidate `network`
 
