@@ -29,7 +29,6 @@ test: .venv/.dev .venv/.torch ## run all tests
 
 .PHONY: empty-machine
 empty-machine: ## train and test in a Debian made for it, with Python, make and the registries (docs/empty_machine.md)
-	@bash deploy/system-packages.sh mmdebstrap
 	@bash tests/empty_machine.sh
 
 .PHONY: torch
@@ -173,15 +172,18 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 
 .venv/.uv: requirements/bootstrap.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "Millrace needs Python 3.11; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
+		|| { echo "Millrace needs Python 3.11, and found $$($(PYTHON) --version 2>/dev/null || echo none)." \
+			"Name it with: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "This Python has no venv. Install it first: sudo apt-get install python3.11-venv" >&2; exit 2; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	@touch $@
 
 .venv/.run: requirements/run.txt .venv/.uv
+	@bash deploy/system-packages.sh
 	@echo "Installing what the pipelines need into .venv (1.3 GB, once)."
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/run.txt
-	@bash deploy/system-packages.sh
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.run

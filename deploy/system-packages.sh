@@ -32,31 +32,38 @@ packages() {
 # Debian starts a server when it is installed, for all users and, Prometheus, on all addresses. Ours are
 # started by us, so meanwhile nothing is, nor at the next boot.
 install() {
-    local policy=/usr/sbin/policy-rc.d
+    local policy=/usr/sbin/policy-rc.d said
     if [ ! -e $policy ]; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod +x $policy
     fi
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    # What it says is of interest if it fails.
+    said=$(DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" 2>&1) \
+        || { echo "$said" >&2; return 1; }
     if [[ $* == *prometheus* ]] && command -v systemctl >/dev/null; then
         systemctl --quiet disable prometheus prometheus-alertmanager || true
     fi
 }
 
+missing=() wanted=()
 for name in libgomp1 "$@"; do
-    read -ra wanted <<<"$(packages "$name")"
-    if have "$name"; then
-        continue
-    elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        echo "Installing ${wanted[*]} with apt-get."
-        install "${wanted[@]}"
-    elif [ "$name" = libgomp1 ]; then
-        echo "LightGBM needs the OpenMP runtime. Install it first: sudo apt-get install libgomp1" \
-            "(Fedora: libgomp; macOS: brew install libomp)." >&2
-        exit 2
-    else
-        echo "This needs ${wanted[*]}: sudo apt-get install --no-install-recommends ${wanted[*]}" >&2
-    fi
+    have "$name" || missing+=("$name")
 done
+for name in "${missing[@]}"; do
+    read -ra named <<<"$(packages "$name")"
+    wanted+=("${named[@]}")
+done
+if [ ${#missing[@]} = 0 ]; then
+    exit
+elif command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    echo "Installing with apt-get: ${wanted[*]}."
+    install "${wanted[@]}"
+elif [ "${missing[0]}" = libgomp1 ]; then
+    echo "LightGBM needs the OpenMP runtime. Install it first: sudo apt-get install libgomp1" \
+        "(Fedora: libgomp; macOS: brew install libomp)." >&2
+    exit 2
+else
+    echo "This needs programs that are not here: sudo apt-get install --no-install-recommends ${wanted[*]}" >&2
+fi

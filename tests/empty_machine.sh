@@ -6,6 +6,10 @@
 #   CACHE=FOLDER    keep there what pip, uv and apt download
 #   DATA=FOLDER     lend it the real tables, where tests look for them
 set -euo pipefail
+if [ "$(id -u)" != 0 ] || ! command -v mmdebstrap >/dev/null || ! command -v git >/dev/null; then
+    echo "An empty machine is made by root, with mmdebstrap: sudo apt-get install mmdebstrap git" >&2
+    exit 2
+fi
 cd "$(dirname "$0")/.."
 
 packages=python3,python3-venv,make,ca-certificates
