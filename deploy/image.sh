@@ -8,9 +8,9 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 # With its model, which a Bento in the store only names.
-.venv/bin/bentoml export "$1" "$folder/packed.bento" >/dev/null
+.venv/bin/bentoml export "$1" "$folder/packed.tar" >/dev/null
 mkdir "$folder/bento"
-tar -xf "$folder/packed.bento" -C "$folder/bento"
+tar -xf "$folder/packed.tar" -C "$folder/bento"
 # What its libraries are installed by.
 cp requirements/bootstrap.txt "$folder/bento/env/python"
 name=$(sed -n 's/^name: //p' "$folder/bento/bento.yaml")

@@ -2,8 +2,8 @@
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
 # the tests of databases start, `chromium`, the browser that the tests of the page open, the other servers of
 # `make staging`: `mariadb`, `ceph`, `prometheus`; `docker-compose`, which reads deploy/compose in tests; `mmdebstrap`,
-# `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; and `wrk`,
-# which benchmarks ask a service with.
+# `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; `git` for
+# repositories of data, and `curl` for the commands that the page shows; and `wrk`, which benchmarks ask a service with.
 set -euo pipefail
 
 have() {
@@ -13,7 +13,7 @@ have() {
         mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
-        docker-compose | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
+        docker-compose | mmdebstrap | buildah | podman | runc | git | curl | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }

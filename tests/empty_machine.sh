@@ -56,7 +56,9 @@ lend() {
 enter() {
     local folder
     hostname empty
-    # The root without what is mounted in it, to be measured.
+    # To be a machine's root, which containers want to find, a folder must be a mount.
+    mount --bind "$root" "$root"
+    # And once more, without what is mounted in it: to be measured.
     mount --bind "$root" "$root/mnt"
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/dev/shm"
@@ -71,26 +73,29 @@ enter() {
         lend rw "$CACHE/uv" /root/.cache/uv
     fi
     mapfile -t lent < <(env | grep -E "$variables")
+    cd "$root"
+    pivot_root . .
+    umount --lazy .
     # Ctrl-C means something in it even if this script runs in the background.
-    exec env -i --default-signal=INT,QUIT "${lent[@]}" HOME=/root TERM=dumb PYTEST_ADDOPTS=-rs \
+    exec env -i --default-signal=INT,QUIT "${lent[@]}" HOME=/root TERM=dumb PYTEST_ADDOPTS=-rfEs \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        chroot "$root" bash -c "$(declare -f inside left_running left_mounted); inside \"\$@\"" inside "$@"
+        bash -c "$(declare -f inside left_running left_mounted); inside \"\$@\"" inside "$@"
 }
 
 # In the machine: its commands one after the other, then what came of each. Fails if one of them has failed.
 inside() {
-    local command log=/var/log/command summary=/var/log/summary shown began code failed=0
+    local command log summary shown began code failed=0
     cd /root/millrace
-    : >$summary
+    log=$(mktemp) summary=$(mktemp)
     for command in "$@"; do
         echo "empty:~/millrace# $command"
         cat /proc/self/mounts >/tmp/mounts
-        : >$log
-        tail -f $log &
+        : >"$log"
+        tail -f "$log" &
         shown=$!
         began=$SECONDS code=0
         # Not through a pipe: that would wait for whatever is left running.
-        bash -c "$command" </dev/null >>$log 2>&1 || code=$? failed=1
+        bash -c "$command" </dev/null >>"$log" 2>&1 || code=$? failed=1
         sleep 2
         kill $shown
         {
@@ -98,11 +103,11 @@ inside() {
                 "$(du -sm /mnt | cut -f1)"
             left_running
             left_mounted
-            grep -E '^(FAILED|ERROR|SKIPPED) |^[0-9]+ (passed|failed).* in ' $log || true
-        } >>$summary
+            grep -E '^(FAILED|ERROR|SKIPPED) |^[0-9]+ (passed|failed).* in ' "$log" || true
+        } >>"$summary"
     done
     echo
-    cat $summary
+    cat "$summary"
     return $failed
 }
 
