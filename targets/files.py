@@ -13,7 +13,9 @@ from targets.target import Target
 
 # The module of each kind, imported when one is asked for: what it needs may be heavy. Its `Settings` say how
 # the file is written.
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {
+    "kubernetes": "targets.kubernetes",
+}
 
 
 class TargetSettings(Strict):
