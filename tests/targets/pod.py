@@ -27,6 +27,8 @@ from tests.bentos.serving import Stub, application, with_model  # noqa: E402
 def main() -> None:
     """Fork until the input ends."""
     bundle = Path(sys.argv[1])
+    # What is imported where it is used, is now imported.
+    application(load_bundle(bundle))
     # Nobody waits for what has ended.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
