@@ -69,7 +69,8 @@ class Kubernetes:
         self._kubectl = Kubectl(settings.context, settings.namespace)
         self._forwards: dict[str, Forward] = {}
         self._counted: dict[str, Traffic] = {}
-        self._before: dict[str, Traffic] = {}
+        self._baseline: dict[str, Traffic] = {}
+        self._candidate, self._before = COLOURS
         atexit.register(self._close)
 
     def serving(self) -> Release | None:
@@ -97,40 +98,34 @@ class Kubernetes:
             colour = COLOURS[1]
             self._select(colour)
         self.discard()
-        candidate = _other(colour)
+        self._candidate, self._before = _other(colour), colour
         served = self._deployment(colour) if now else None
         replicas = served["spec"]["replicas"] if served else self._settings.replicas
-        self._apply(candidate, release, replicas)
-        self._await_ready(candidate)
-        return f"http://{self._forward(f'service/{self._name(candidate)}')}"
+        self._apply(release, replicas)
+        self._await_ready()
+        return f"http://{self._forward(f'service/{self._name(self._candidate)}')}"
 
     def switch(self) -> None:
-        """Let the Service's selector name the other colour."""
-        candidate = _other(self._colour())
-        if not self._pods(candidate):
-            raise UserError(f"There is no candidate: {self._name(candidate)} has no pods.")
+        """Let the Service's selector name the candidate's colour."""
         self._counted = {}
-        self._before = self._count(candidate)
-        self._select(candidate)
+        self._baseline = self._count(self._candidate)
+        self._select(self._candidate)
 
     def traffic(self) -> Traffic:
         """Sums of all pods of the colour; what a pod that has ended had counted is still in them.
 
         What never reached a pod, so what the ingress answered itself, is not.
         """
-        counts = self._count(self._colour())
-        parts = [(count, self._before.get(pod, Traffic(0, 0))) for pod, count in counts.items()]
+        counts = self._count(self._candidate)
+        parts = [(count, self._baseline.get(pod, Traffic(0, 0))) for pod, count in counts.items()]
         return Traffic(
             sum(count.requests - before.requests for count, before in parts),
             sum(count.failed - before.failed for count, before in parts),
         )
 
     def switch_back(self) -> None:
-        """Let the Service's selector name the other colour again."""
-        before = _other(self._colour())
-        if not self._pods(before):
-            raise UserError(f"There is nothing to go back to: {self._name(before)} has no pods.")
-        self._select(before)
+        """Let the selector name the other colour again, which has no pods if nothing served."""
+        self._select(self._before)
 
     def retire(self) -> None:
         """Scale the colour without traffic to zero; its pods answer what they have, and end."""
@@ -167,9 +162,9 @@ class Kubernetes:
     def _patch(self, kind: str, name: str, spec: dict[str, Any]) -> None:
         self._kubectl.run("patch", kind, name, "--type=merge", f"--patch={yaml.safe_dump({'spec': spec})}")
 
-    def _apply(self, colour: str, release: Release, replicas: int) -> None:
+    def _apply(self, release: Release, replicas: int) -> None:
         rendered = yaml.safe_load_all(self._kubectl.render(str(ROOT / self._settings.release)))
-        [deployment] = [one for one in rendered if one["metadata"]["name"] == self._name(colour)]
+        [deployment] = [one for one in rendered if one["metadata"]["name"] == self._name(self._candidate)]
         told = {RELEASE: release.model_dump_json()}
         template = deployment["spec"]["template"]
         deployment["metadata"].setdefault("annotations", {}).update(told)
@@ -183,13 +178,13 @@ class Kubernetes:
             text=yaml.safe_dump(deployment),
         )  # fmt: skip
 
-    def _await_ready(self, colour: str) -> None:
+    def _await_ready(self) -> None:
         seconds = self._settings.ready_seconds
-        name = f"deployment/{self._name(colour)}"
+        name = f"deployment/{self._name(self._candidate)}"
         try:
             self._kubectl.run("rollout", "status", name, f"--timeout={seconds}s", seconds=seconds)
         except UserError as error:
-            why = [reason for pod in self._pods(colour) for reason in _reasons(pod)]
+            why = [reason for pod in self._pods(self._candidate) for reason in _reasons(pod)]
             said = self._said(name)
             raise UserError(
                 f"The candidate does not become ready. {'; '.join([*why, said or str(error)])}"
@@ -228,16 +223,26 @@ class Kubernetes:
                 raise UserError(f"{otherwise} within {self._settings.end_seconds} s.")
             time.sleep(0.5)
 
-    def _count(self, colour: str | None) -> dict[str, Traffic]:
+    def _count(self, colour: str) -> dict[str, Traffic]:
         """What each pod has counted since it was started; of one that does not answer, what it last said."""
-        for pod in self._pods(colour) if colour else ():
+        for pod in self._pods(colour):
             name = pod["metadata"]["name"]
             if _is_ready(pod):
                 # It may have ended meanwhile.
-                with suppress(httpx.HTTPError, UserError):
-                    answer = httpx.get(f"http://{self._forward(f'pod/{name}')}/metrics", timeout=10)
-                    self._counted[name] = _counts(answer.raise_for_status().text)
+                with suppress(httpx.TransportError):
+                    self._counted[name] = self._metrics(name)
         return dict(self._counted)
+
+    def _metrics(self, pod: str) -> Traffic:
+        key = self._settings.api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = f"http://{self._forward(f'pod/{pod}')}/metrics"
+        answer = httpx.get(url, timeout=10, headers=headers, trust_env=False)
+        if answer.is_error:
+            raise UserError(
+                f"{pod}: its metrics cannot be had ({answer.status_code}); may the api_key see them?"
+            )
+        return _counts(answer.text)
 
     def _forward(self, pod_or_service: str) -> str:
         known = self._forwards.get(pod_or_service)
@@ -251,7 +256,7 @@ class Kubernetes:
         self._forwards = {}
 
 
-def _other(colour: str | None) -> str:
+def _other(colour: str) -> str:
     return COLOURS[1] if colour == COLOURS[0] else COLOURS[0]
 
 

@@ -14,10 +14,12 @@ import httpx
 import pytest
 import yaml
 
-from millrace.bundle import SELFTEST
+from millrace.bundle import SELFTEST, load_bundle
 from millrace.errors import UserError
 from targets.files import load_target_file
 from targets.kubernetes import COLOUR, Kubernetes, Settings
+from targets.rollout import Watch, roll_out
+from targets.smoke import Smoke
 from targets.target import Release
 from tests.conftest import ROOT
 from tests.targets.cluster import Cluster, Containers
@@ -303,14 +305,44 @@ def test_applying_the_overlay_again_leaves_traffic_where_it_is(target: Kubernete
     assert target.serving() == release("1")
 
 
-def test_nothing_is_switched_to_that_is_not_there(target: Kubernetes) -> None:
-    with pytest.raises(UserError, match="There is no candidate: millrace-service-blue has no pods"):
-        target.switch()
+def test_first_release_that_is_taken_back_leaves_nobody(cluster: Cluster, target: Kubernetes) -> None:
     target.start(release("1"))
     target.switch()
-    with pytest.raises(UserError, match="There is nothing to go back to: millrace-service-green has no pods"):
-        target.switch_back()
+    target.switch_back()
+    target.discard()
+    assert target.serving() is None
+    assert not cluster.find("pods")
+    assert not cluster.ready_pods("millrace-service")
+
+
+def test_switch_that_fails_is_taken_back_to_the_one_before(
+    cluster: Cluster, target: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.start(release("1"))
+    target.switch()
+    target.start(release("2", "better"))
+    with monkeypatch.context() as away:
+        away.setenv("KUBECONFIG", "/nowhere")
+        with pytest.raises(UserError, match="context was not found|does not exist"):
+            target.switch()
+    target.switch_back()
+    target.discard()
     assert target.serving() == release("1")
+    assert len(cluster.ready_pods("millrace-service")) == 1
+
+
+def test_rollout_as_the_pipeline_has_it(cluster: Cluster, iris_folder: Path) -> None:
+    bundle = load_bundle(iris_folder)
+    smoke, watch = Smoke(bundle), Watch(seconds=2, max_failed=0.01)
+    target = make_target(url=cluster.service_url)
+    first = roll_out(target, release("1"), smoke, watch, print)
+    assert (first.result, first.failed, first.failed_probes) == ("deployed", 0, 0)
+    # The watch's own requests come by the Service, as everybody's.
+    assert first.requests == first.probes >= 2
+    refused = roll_out(target, release("2", "failing"), smoke, watch, print)
+    assert refused.result == "refused"
+    assert target.serving() == release("1")
+    assert len(cluster.find("pods")) == 1
 
 
 def test_what_cannot_be_is_refused_in_a_sentence(target: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
