@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
@@ -87,6 +87,15 @@ class Containers:
         self._process.communicate(timeout=60)
 
 
+class Asked(NamedTuple):
+    """What somebody did, as permissions name it; a resource of a part as pods/log."""
+
+    verb: str
+    group: str
+    resource: str
+    name: str
+
+
 class Cluster:
     """The objects of one namespace, and what is made of them."""
 
@@ -97,6 +106,7 @@ class Cluster:
         self.words = dictionary(kubectl)
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.containers: dict[str, Container] = {}
+        self.asked: set[Asked] = set()
         self.changed = threading.Condition(threading.RLock())
         self._folder = folder
         self._versions, self._names = itertools.count(1), itertools.count(1)
@@ -382,13 +392,29 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200, cluster.put(plural, _merged(before or {}, body)))
 
     def _place(self, path: str) -> tuple[str, str, str] | None:
-        """The kind, name and part that a path names."""
+        """The kind, name and part that a path names; what is asked of it is noted."""
         for group, kinds in GROUPS.items():
             root = f"/{'api' if group == 'v1' else 'apis'}/{group}/namespaces/{NAMESPACE}/"
             if path.startswith(root):
                 plural, name, part, *_ = [*path.removeprefix(root).split("/"), "", ""]
-                return (plural, name, part) if plural in kinds else None
+                if plural not in kinds:
+                    return None
+                self._note(group.rpartition("/")[0], plural, name, part)
+                return plural, name, part
         return None
+
+    def _note(self, group: str, plural: str, name: str, part: str) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        verb = {"POST": "create", "PATCH": "patch"}.get(self.command, "get" if name else "list")
+        if verb == "list":
+            verb = "watch" if "watch" in query else "list"
+            # A list of one by its name needs no more than that one.
+            name = query.get("fieldSelector", [""])[0].removeprefix("metadata.name=")
+        resource = f"{plural}/{part}" if part else plural
+        cluster = self.server.cluster
+        cluster.asked.add(Asked(verb, group, resource, name))
+        if self.command == "PATCH" and (plural, name) not in cluster.objects:
+            cluster.asked.add(Asked("create", group, resource, name))
 
     def _body(self) -> Any:
         return yaml.safe_load(self.rfile.read(int(self.headers["Content-Length"])))

@@ -22,7 +22,7 @@ from targets.rollout import Watch, roll_out
 from targets.smoke import Smoke
 from targets.target import Release
 from tests.conftest import ROOT
-from tests.targets.cluster import Cluster, Containers
+from tests.targets.cluster import Asked, Cluster, Containers
 
 KUBECTL = ROOT / ".venv" / "tools" / "bin" / "kubectl"
 OVERLAY = ROOT / "deploy" / "kubernetes" / "overlays" / "production"
@@ -224,6 +224,19 @@ def test_release_that_fails_is_seen_and_the_one_before_is_back(
     target.discard()
     assert target.serving() == release("1")
     assert len(cluster.find("pods")) == 1
+    [role] = [one for one in rendered(OVERLAY) if one["kind"] == "Role"]
+    assert {one for one in cluster.asked if not allows(role, one)} == set()
+
+
+def allows(role: dict[str, Any], asked: Asked) -> bool:
+    """Whether a role lets somebody do what the API server was asked."""
+    return any(
+        asked.verb in rule["verbs"]
+        and asked.group in rule["apiGroups"]
+        and asked.resource in rule["resources"]
+        and asked.name in rule.get("resourceNames", [asked.name])
+        for rule in role["rules"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,9 +249,9 @@ def test_release_that_fails_is_seen_and_the_one_before_is_back(
 def test_candidate_that_does_not_become_ready_is_told_with_its_reason(
     cluster: Cluster, iris_folder: Path, name: str, said: str
 ) -> None:
-    make_target().start(release("1"))
-    make_target().switch()
-    hasty = make_target(ready_seconds=10)
+    hasty = make_target(ready_seconds=5)
+    hasty.start(release("1"))
+    hasty.switch()
     with pytest.raises(
         UserError, match=f"(?s)The candidate does not become ready. millrace-service-green-00002: {said}"
     ):
@@ -260,8 +273,9 @@ def test_caller_that_died_leaves_nothing_that_another_does_not_end(
     again.switch()
     [pod] = cluster.find("pods")
     # It has died before it retired the one before: that has no traffic any more.
-    make_target().start(release("3", "better"))
-    make_target().switch()
+    third = make_target()
+    third.start(release("3", "better"))
+    third.switch()
     last = make_target()
     assert last.serving() == release("3", "better")
     last.start(release("4"))
@@ -323,7 +337,7 @@ def test_switch_that_fails_is_taken_back_to_the_one_before(
     target.start(release("2", "better"))
     with monkeypatch.context() as away:
         away.setenv("KUBECONFIG", "/nowhere")
-        with pytest.raises(UserError, match="context was not found|does not exist"):
+        with pytest.raises(UserError, match=r"context was not found|does not exist"):
             target.switch()
     target.switch_back()
     target.discard()
