@@ -79,7 +79,11 @@ class Kubernetes:
         deployment = self._deployment(colour) if colour else None
         if not deployment or not deployment["spec"]["replicas"]:
             return None
-        release = Release.model_validate_json(deployment["metadata"]["annotations"][RELEASE])
+        told = deployment["metadata"].get("annotations", {}).get(RELEASE)
+        if told is None:
+            name = deployment["metadata"]["name"]
+            raise UserError(f"{name} was not started by a deployment: it has no annotation {RELEASE}.")
+        release = Release.model_validate_json(told)
         if release.problem != self._problem:
             raise UserError(
                 f"The namespace '{self._settings.namespace}' serves '{release.problem}'; give "

@@ -375,6 +375,11 @@ def test_what_cannot_be_is_refused_in_a_sentence(target: Kubernetes, monkeypatch
         make_target(context="elsewhere").serving()
     with pytest.raises(UserError, match=r"kubectl get: .*not found"):
         make_target(service="another").serving()
+    [deployment] = cluster.find("deployments")
+    del deployment["metadata"]["annotations"]
+    cluster.put("deployments", deployment)
+    with pytest.raises(UserError, match="millrace-service-blue was not started by a deployment"):
+        target.serving()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="needs kubectl, which is not on the PATH"):
         make_target()
