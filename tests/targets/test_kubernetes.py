@@ -359,7 +359,9 @@ def test_rollout_as_the_pipeline_has_it(cluster: Cluster, iris_folder: Path) -> 
     assert len(cluster.find("pods")) == 1
 
 
-def test_what_cannot_be_is_refused_in_a_sentence(target: Kubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_refused_in_a_sentence(
+    cluster: Cluster, target: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match=r"by digest, NAME@sha256:..., not 'iris:latest'"):
         target.start(release("1").model_copy(update={"image": "iris:latest"}))
     target.start(release("1"))
