@@ -18,5 +18,7 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+check kubernetes bash deploy/kubernetes/lint.sh
+check yamllint yamllint --strict .
 
 exit $failed
