@@ -6,12 +6,16 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROBLEM ?= housing_sample
 PORT ?= 3000
+FROM ?= staging
+TO ?= production
 BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where it is set, every process compiles every module of the project anew: a second of each command.
 unexport PYTHONDONTWRITEBYTECODE
 # Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
 STATE = eval "$$($(RUN) -m stacks.environment)"
+# Of a command's options those that a variable is set for; in quotes, whatever characters they have.
+GIVEN = $${STACK:+--stack "$$STACK"} $${SUMMARY:+--summary "$$SUMMARY"}
 
 .PHONY: help
 help: ## print this list
@@ -21,10 +25,10 @@ help: ## print this list
 
 .PHONY: train
 train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
-	@$(RUN) run.py --pipeline training --problem $(PROBLEM)
+	@$(RUN) run.py --pipeline training --problem $(PROBLEM) $${DATA:+--data "$$DATA"} $(GIVEN)
 
 .PHONY: test
-test: .venv/.dev .venv/.torch ## run all tests
+test: .venv/.dev .venv/.tools .venv/.torch ## run all tests
 	@$(RUN) -m pytest
 
 .PHONY: torch
@@ -40,7 +44,25 @@ image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDE
 
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
-	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)
+	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM) \
+		$${SINCE:+--since "$$SINCE"} $${LOG:+--set "log=$$LOG"} $(GIVEN)
+
+.PHONY: promote
+promote: .venv/.run ## make FROM's champion of PROBLEM, or its VERSION, champion of TO: from staging to production
+	@$(RUN) run.py --pipeline promotion --problem $(PROBLEM) --from $(FROM) --to $(TO) \
+		$${VERSION:+--version "$$VERSION"} $(GIVEN)
+
+.PHONY: undo-promotion
+undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if it has changed the champion
+	@$(RUN) -m pipelines.undo "$$SUMMARY"
+
+.PHONY: registry-login
+registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, ghcr, ecr, artifact-registry
+	@bash deploy/registry_login.sh
+
+.PHONY: publish
+publish: .venv/.run ## build the image of STACK's champion of PROBLEM, push it to REGISTRY, write its digest to IMAGE_FILE
+	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) "$$REGISTRY" "$$IMAGE_FILE"
 
 .PHONY: rehearsal
 rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)

@@ -18,5 +18,8 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+# actionlint's checks; it runs shellcheck on what workflows run.
+check jactionlint jactionlint --no-color
+check zizmor zizmor --offline --quiet --persona pedantic .github
 
 exit $failed
