@@ -50,7 +50,7 @@ monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 .PHONY: promote
 promote: .venv/.run ## make FROM's champion of PROBLEM, or its VERSION, champion of TO: from staging to production
 	@$(RUN) run.py --pipeline promotion --problem $(PROBLEM) --from $(FROM) --to $(TO) \
-		$${VERSION:+--version "$$VERSION"} $(GIVEN)
+		$${VERSION:+--version "$$VERSION"} $${SUMMARY:+--summary "$$SUMMARY"}
 
 .PHONY: undo-promotion
 undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if it has changed the champion

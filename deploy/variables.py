@@ -2,8 +2,8 @@
 
     VARIABLES='{"MILLRACE_ECS_CLUSTER": "staging"}' python3 -m deploy.variables >>"$GITHUB_ENV"
 
-prints those that are Millrace's as lines of NAME=value: addresses and names, nothing secret, so that a workflow
-need not list them, nor be changed where a target comes to need another. Plain Python without packages.
+prints those that are Millrace's as lines of NAME=value: addresses and names, nothing secret. So no workflow
+need list them, nor be changed where a target comes to need another. Plain Python without packages.
 """
 
 import json
