@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 TRIES, PAUSE = 10, 3.0
@@ -25,7 +24,7 @@ def why_not(url: str, digest: str) -> str:
             with urlopen(Request(f"{url.rstrip('/')}/{path}", headers=headers), timeout=10) as answer:
                 body = answer.read()
         found = json.loads(body)["digest"]
-    except (URLError, TimeoutError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{url}: does not answer as a service: {error}"
     return "" if found == digest else f"{url}: serves the bundle {found}, not {digest}"
 

@@ -8,7 +8,7 @@ host=${REGISTRY:?the registry to push to, HOST/PATH} user=${REGISTRY_USER:-}
 host=${host%%/*}
 case ${REGISTRY_KIND:-} in
     docker-hub) host=docker.io ;;
-    ghcr) user=${user:?} ;;
+    ghcr) ;;
     ecr)
         user=AWS
         REGISTRY_TOKEN=$(aws ecr get-login-password)
@@ -19,5 +19,6 @@ case ${REGISTRY_KIND:-} in
         exit 2
         ;;
 esac
+: "${user:?REGISTRY_USER is not set}" "${REGISTRY_TOKEN:?is not set}"
 # By standard input: arguments can be read by everybody on the machine.
-printf %s "${REGISTRY_TOKEN:?}" | "${BUILDER:-docker}" login --username "${user:?}" --password-stdin "$host"
+printf %s "$REGISTRY_TOKEN" | "${BUILDER:-docker}" login --username "$user" --password-stdin "$host"

@@ -300,7 +300,7 @@ def test_linters_find_nothing(tool: str, repository: Path) -> None:
     [
         ("jactionlint", 'comment "$NUMBER"', "comment ${{ github.head_ref }}", "untrusted"),
         ("zizmor", 'comment "$NUMBER"', "comment ${{ github.head_ref }}", "template-injection"),
-        ("zizmor", "@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2", "@v4", "unpinned-uses"),
+        ("zizmor", "@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2", "@v4", "unpinned-uses"),
         ("zizmor", "  pull_request:\n", "  pull_request_target:\n", "dangerous-triggers"),
         ("zizmor", "permissions: {}\n", "permissions: write-all\n", "excessive-permissions"),
         ("zizmor", "persist-credentials: false", "fetch-tags: false", "artipacked"),
