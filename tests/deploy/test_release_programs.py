@@ -1,8 +1,7 @@
-"""The small programs of workflows: what to train, which variables, where to log in, what is reached, undone."""
+"""The small programs of workflows: what to train, which variables, where to log in, what is reached."""
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -263,5 +262,4 @@ def test_a_promotion_is_undone_by_the_roll_back(home: Home, tmp_path: Path) -> N
     """Of which it is told that there is nothing to go back to: the home has had one champion."""
     code, _, err = undo(home, promoted(tmp_path, "1", "2"))
     assert code == 2
-    assert "roll" in err.lower()
-    assert "iris" in shlex.split(err.replace("'", ""))
+    assert "knows of no champion of 'iris' before the present one" in err
