@@ -1,7 +1,7 @@
 """Workflows run on this machine by act, without Docker: every step is a process here.
 
-What others wrote (`uses:`) is replaced by a stand-in that does nothing, but for artifacts, which go by a folder;
-commands by ones that note what they are told. Conditions, outputs, variables, secrets and the shell are real.
+What others wrote (`uses:`) is replaced by a stand-in that does nothing, but for artifacts, which go by a
+folder; commands by ones that note what they are told. Conditions, outputs, variables, secrets and the shell are real.
 """
 
 import json
@@ -30,8 +30,8 @@ cat "{folder}/said by $name $1" 2>/dev/null
 exit "$(cat "{folder}/ends $name $1" 2>/dev/null || echo 0)"
 """
 STAND_INS = {
-    # Where no ref is named, act has it checked out already.
-    "actions/checkout": 'rm -r deploy && git -C "{repository}" archive "$REF" | tar -x',
+    # Where no ref is named, act checks out by itself.
+    "actions/checkout": 'git -C "{repository}" archive "$REF" | tar -x',
     "actions/upload-artifact": """
         mkdir -p "{artifacts}/$NAME"
         while read -r path; do [ -z "$path" ] || cp "$path" "{artifacts}/$NAME/"; done <<<"$FILES"
