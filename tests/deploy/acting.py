@@ -1,7 +1,7 @@
 """Workflows run on this machine by act, without Docker: every step is a process here.
 
 What others wrote (`uses:`) is replaced by a stand-in that does nothing, but for artifacts, which go by a
-folder; commands by ones that note what they are told. Conditions, outputs, variables, secrets and shell are real.
+folder; commands by ones that note what they are told. Conditions, variables, secrets and the shell are real.
 """
 
 import json

@@ -35,7 +35,7 @@ for path in sys.argv[1:]:
     print("broken" if parser.parse(open(path, "rb").read()).root_node.has_error else "whole")
 """
 # Targets of the Makefile take these by name; the others of a workflow's variables are for programs.
-RUNNING = {"train", "monitor", "promote"}
+RUNNING = {"train", "monitor", "promote", "deploy", "roll-back"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -226,42 +226,52 @@ def test_every_command_line_is_one_of_run_py(command: Any) -> None:
         for target in made(step.get("run", "")):
             if target not in RUNNING or name.startswith("ci."):
                 continue
-            given = {key: f"a {key} \"'$(of) mine" for key in variables}
-            program, *words = command(target, **{**given, "PROBLEM": "iris"})
+            given = {
+                key: f"a {key} \"'$(of) mine" if "${{" in value else value for key, value in variables.items()
+            }
+            # These two have been chosen from what is there.
+            program, *words = command(target, **{**given, "PROBLEM": "iris", "TARGET": "ecs"})
             assert program == "run.py", name
             arguments = parser.parse_args(words)
             seen.add((name, target))
             assert arguments.problem == "iris"
             assert arguments.summary == Path(given["SUMMARY"])
             if target == "promote":
-                assert (getattr(arguments, "from"), arguments.to) == ("staging", "production")
+                assert (getattr(arguments, "from"), arguments.to) == ("staging", given["TO"])
                 assert arguments.version == given["VERSION"]
                 assert arguments.stack == "local"
             else:
                 assert arguments.stack == given["STACK"]
-    assert seen == {("train.train", "train"), ("monitor.judge", "monitor"), ("release.release", "promote")}
+            if target in ("deploy", "roll-back"):
+                assert (arguments.target, arguments.image) == ("ecs", given.get("IMAGE"))
+                assert arguments.roll_back is (target == "roll-back")
+    assert seen == {("train.train", "train"), ("monitor.judge", "monitor")} | {
+        ("release.release", target) for target in ("promote", "deploy", "roll-back")
+    }
 
 
 def test_variables_that_are_not_set_are_not_said(command: Any) -> None:
     assert command("train") == ["run.py", "--pipeline", "training", "--problem", "housing_sample"]
     assert command("monitor", STACK="", SINCE="", LOG="", SUMMARY="")[1:3] == ["--pipeline", "monitoring"]
     assert "--set" not in command("monitor", LOG="")
+    deployed = ["--pipeline", "deployment", "--problem", "iris", "--target", "process"]
+    assert command("deploy", PROBLEM="iris") == ["run.py", *deployed]
     assert command("promote", TO="local")[-4:] == ["--from", "staging", "--to", "local"]
 
 
 def test_each_secret_that_a_stack_asks_for_is_passed_where_it_is_used() -> None:
     asked = {
         stack: set(VARIABLE.findall((ROOT / "configs" / "stacks" / f"{stack}.yaml").read_text()))
-        for stack in ("staging", "production")
+        for stack in ("staging", "production-client")
     }
     assert all(name.startswith("MILLRACE_") for names in asked.values() for name in names)
     secret = {stack: {name for name in names if SECRET.search(name)} for stack, names in asked.items()}
-    assert len(secret["staging"]) == len(secret["production"]) == 4
+    assert len(secret["staging"]) == len(secret["production-client"]) == 4
     wanted = {
         "train": secret["staging"],
         "monitor": secret["staging"],
-        "promote": secret["staging"] | secret["production"],
-        **dict.fromkeys(("publish", "deploy", "roll-back", "undo-promotion"), secret["production"]),
+        "promote": secret["staging"] | secret["production-client"],
+        **dict.fromkeys(("publish", "deploy", "roll-back", "undo-promotion"), secret["production-client"]),
     }
     for name, step, variables in steps():
         for target in made(step.get("run", "")):
@@ -271,6 +281,20 @@ def test_each_secret_that_a_stack_asks_for_is_passed_where_it_is_used() -> None:
                 assert wanted[target] <= variables.keys(), (name, target)
                 for variable in wanted[target]:
                     assert variables[variable] == f"${{{{ secrets.{variable} }}}}"
+
+
+def test_targets_of_releases_have_files_and_ask_for_nothing_secret() -> None:
+    (options,) = (
+        given["options"]
+        for name, given in read(WORKFLOWS[2])["on"]["workflow_dispatch"]["inputs"].items()
+        if name == "target"
+    )
+    jenkins_has = re.findall(r"name: 'TARGET', choices: \[([^]]*)\]", JENKINSFILE.read_text())
+    assert jenkins_has == [", ".join(f"'{option}'" for option in options)]
+    for option in options:
+        asked = VARIABLE.findall((ROOT / "configs" / "targets" / f"{option}.yaml").read_text())
+        assert asked
+        assert all(name.startswith("MILLRACE_") and not SECRET.search(name) for name in asked), option
 
 
 def test_addresses_come_before_they_are_needed() -> None:
