@@ -1,4 +1,4 @@
-"""A champion's image, as a release pushes it. A program stands in for Docker; test_image.py builds in earnest."""
+"""A champion's image, as a release pushes it. A program stands in for Docker: see test_image.py for images."""
 
 from pathlib import Path
 
