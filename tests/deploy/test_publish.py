@@ -1,4 +1,4 @@
-"""A champion's image, as a release pushes it. A program stands in for Docker: see test_image.py for images."""
+"""A champion's image, as a release pushes it. A program stands in for Docker; images: test_image.py."""
 
 from pathlib import Path
 
