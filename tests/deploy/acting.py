@@ -34,7 +34,7 @@ STAND_INS = {
     "actions/checkout": 'git -C "{repository}" archive "$REF" | tar -x',
     "actions/upload-artifact": """
         mkdir -p "{artifacts}/$NAME"
-        while read -r path; do [ -z "$path" ] || cp "$path" "{artifacts}/$NAME/"; done <<<"$FILES"
+        while read -r path; do [ ! -e "$path" ] || cp "$path" "{artifacts}/$NAME/"; done <<<"$FILES"
     """,
     "actions/download-artifact": 'mkdir -p "$FILES"; cp -r "{artifacts}/." "$FILES/"',
 }

@@ -173,9 +173,8 @@ def test_a_release_promotes_signs_and_deploys(house: House) -> None:
     assert {name for name in SECRETS if promoting.get(name) == f"the {name}"} == set(SECRETS)
     assert {name for name in SECRETS if deploying.get(name)} == set(SECRETS[4:])
     assert deploying["IMAGE"] == f"registry.example/ours/iris@sha256:{'a' * 64}"
-    assert (deploying["PROBLEM"], deploying["TARGET"], deploying["STACK"]) == (
-        *("iris", "ecs", "production-client"),
-    )
+    had = [deploying[name] for name in ("PROBLEM", "TARGET", "STACK")]
+    assert had == ["iris", "ecs", "production-client"]
     assert promoting["TO"] == "production-client"
     assert deploying["MILLRACE_ECS_CLUSTER"] == "ours"
     assert not any(name in house.environment("cosign sign") for name in SECRETS)
