@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PROBLEMS = Path("configs", "problems")
-# What a branch was before its first commit, as GitHub tells it, and git's name of an empty tree.
-NOTHING, EMPTY_TREE = "0" * 40, "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+# What a branch was before its first commit, as GitHub tells it.
+NOTHING = "0" * 40
 
 
 def named(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -46,9 +46,12 @@ def touched(changed: Iterable[str], files: dict[str, str]) -> list[str]:
 
 def changes(since: str) -> list[str]:
     """The files that differ between a commit and the one that is checked out."""
-    before = EMPTY_TREE if since == NOTHING else since
-    command = ["git", "diff", "--name-only", "-z", "--no-renames", before, "HEAD", "--"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
+    before = _git("hash-object", "-t", "tree", "/dev/null").strip() if since == NOTHING else since
+    return _git("diff", "--name-only", "-z", "--no-renames", before, "HEAD", "--").split("\0")[:-1]
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,9 @@ from typing import Any
 
 from deploy.github import AUTHOR
 
+# The token that it takes.
+SESAME = "sesame"
+
 
 class GitHub(ThreadingHTTPServer):
     """Issues and comments by their paths, and what was asked."""
@@ -66,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         return content
 
     def _answer(self, status: int, content: Any) -> None:
-        if self.headers["Authorization"] != "Bearer sesame":
+        if self.headers["Authorization"] != f"Bearer {SESAME}":
             status, content = 403, {"message": "Resource not accessible by integration"}
         body = json.dumps(content).encode()
         self.send_response(status)

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from deploy.github import main
-from tests.deploy.github_api import GitHub
+from tests.deploy.github_api import SESAME, GitHub
 
 MARK = "<!-- millrace: training of iris -->"
 
@@ -19,7 +19,7 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("GITHUB_REPOSITORY", "our/house")
-        monkeypatch.setenv("GITHUB_TOKEN", "sesame")
+        monkeypatch.setenv("GITHUB_TOKEN", SESAME)
         yield server
         server.shutdown()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.acting import House
-from tests.deploy.github_api import GitHub
+from tests.deploy.github_api import SESAME, GitHub
 from tests.deploy.test_release_programs import service
 
 SECRETS = [
@@ -43,7 +43,7 @@ def github() -> Iterator[GitHub]:
 
 def run(house: House, workflow: str, event: str, about: dict[str, Any], github: GitHub | None = None) -> bool:
     """Run a workflow with all variables and secrets that it may have; whether it succeeded."""
-    secrets = {name: f"the {name}" for name in SECRETS} | {"GITHUB_TOKEN": "sesame"}
+    given = {"GITHUB_TOKEN": SESAME, **{name: f"the {name}" for name in SECRETS}}
     api = {"GITHUB_API_URL": f"http://127.0.0.1:{github.server_port}"} if github else {}
     repository = {"full_name": "our/house", "default_branch": "main"}
     code, log = house.run(
@@ -51,10 +51,10 @@ def run(house: House, workflow: str, event: str, about: dict[str, Any], github: 
         event,
         {"repository": repository, **about},
         variables=VARIABLES,
-        secrets=secrets,
+        secrets=given,
         environment=api,
     )
-    assert "sesame" not in log
+    assert SESAME not in log
     assert not any(f"the {name}" in log for name in SECRETS)
     return code == 0
 
@@ -80,7 +80,7 @@ def test_a_pull_request_that_changes_a_problem_trains_it_and_is_told(house: Hous
     assert (had["PROBLEM"], had["STACK"], had["DATA"]) == ("iris", "staging", "")
     assert had["MILLRACE_STAGING_MLFLOW_URL"] == "https://mlflow.staging"
     assert {name for name in SECRETS if had.get(name) == f"the {name}"} == set(SECRETS[:4])
-    assert "GITHUB_TOKEN" not in had or had["GITHUB_TOKEN"] != "sesame"
+    assert "GITHUB_TOKEN" not in had or had["GITHUB_TOKEN"] != SESAME
 
 
 def test_a_pull_request_of_a_fork_trains_nothing(house: House, github: GitHub) -> None:
