@@ -21,5 +21,7 @@ check shellcheck shellcheck "${scripts[@]}"
 # actionlint's checks; it runs shellcheck on what workflows run.
 check jactionlint jactionlint --no-color
 check zizmor zizmor --offline --quiet --persona pedantic .github
+check kubernetes bash deploy/kubernetes/lint.sh
+check yamllint yamllint --strict .
 
 exit $failed
