@@ -18,6 +18,9 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+# actionlint's checks; it runs shellcheck on what workflows run.
+check jactionlint jactionlint --no-color
+check zizmor zizmor --offline --quiet --persona pedantic .github
 check kubernetes bash deploy/kubernetes/lint.sh
 check yamllint yamllint --strict .
 
