@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Linters of everything that is delivered and is no Python: each prints its name, and what it finds.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PATH=$PWD/.venv/tools/bin:$PATH
 failed=0
 
@@ -18,5 +18,6 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+check hadolint hadolint Dockerfile deploy/service.Dockerfile
 
 exit $failed
