@@ -8,16 +8,22 @@ WORKDIR /millrace
 # Another package index than the usual one; no part of the image.
 ARG PIP_INDEX_URL
 COPY requirements/bootstrap.txt requirements/run.txt requirements/
-# With the system's certificates, as pip. uv's cache may be lent to the build; it is no part of the image.
+# With the system's certificates, as pip. uv's cache may be lent to the build, and is no part of the image; uv itself
+# is, for BentoML asks for it. Out go the largest libraries' own tests.
 RUN python -m venv /opt/build \
     && /opt/build/bin/pip install --no-cache-dir --quiet --require-hashes -r requirements/bootstrap.txt \
     && python -m venv --without-pip .venv \
-    && /opt/build/bin/uv pip install --quiet --python .venv/bin/python --native-tls --link-mode copy --compile-bytecode \
-        ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --require-hashes -r requirements/run.txt
+    && /opt/build/bin/uv pip install --quiet --python .venv/bin/python --native-tls --link-mode copy \
+        ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --compile-bytecode --require-hashes \
+        -r requirements/bootstrap.txt -r requirements/run.txt \
+    && find .venv/lib/python3.11/site-packages -type d -regex \
+        '.*/\(matplotlib\|numba\|numpy\|pandas\|pyarrow\|scipy\|sklearn\|statsmodels\)/\(.*/\)?tests' \
+        -prune -exec rm -r {} +
 COPY . code
 # What the image is made of, and its own code compiled: it could not keep that where nothing is written.
-RUN .venv/bin/cyclonedx-py requirements requirements/run.txt --pyproject code/pyproject.toml \
-        --output-reproducible -o sbom.cdx.json \
+RUN cat requirements/*.txt >locks.txt \
+    && .venv/bin/cyclonedx-py requirements locks.txt --pyproject code/pyproject.toml --output-reproducible \
+        -o sbom.cdx.json \
     && .venv/bin/python -m compileall -q --invalidation-mode unchecked-hash code
 
 FROM ${PYTHON}

@@ -13,7 +13,7 @@ mkdir "$folder/context" "$folder/context/bento"
 tar -xf "$folder/packed.bento" -C "$folder/context/bento"
 # What its libraries are installed by.
 cp requirements/bootstrap.txt "$folder/context"
-bash deploy/sbom.sh "$folder/context/bento/env/python/requirements.txt" "$folder/context/sbom.cdx.json"
+bash deploy/sbom.sh "$folder/context/sbom.cdx.json" "$folder/context/bento/env/python/requirements.txt"
 name=$(sed -n 's/^name: //p' "$folder/context/bento/bento.yaml")
 version=$(sed -n 's/^version: //p' "$folder/context/bento/bento.yaml")
 revision=$(git describe --always --abbrev=40 --dirty 2>/dev/null || true)
