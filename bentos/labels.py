@@ -1,11 +1,13 @@
 """What an image says of the Bento in it: OCI's labels, and which model it is."""
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bentos.build import BUNDLE, VERSION, code_digest
 from millrace.bundle import CONTRACT, read_json, verify
+from millrace.errors import UserError
 from millrace.yaml_files import read_yaml
 
 OCI = "org.opencontainers.image"
@@ -25,7 +27,7 @@ def labels(bento: Path, revision: str) -> dict[str, str]:
     found = {
         f"{OCI}.title": about["name"],
         f"{OCI}.version": about["version"],
-        f"{OCI}.created": about["creation_time"].isoformat(timespec="seconds"),
+        f"{OCI}.created": datetime.fromisoformat(about["creation_time"]).isoformat(timespec="seconds"),
         f"{OWN}.problem": read_json(model / BUNDLE / CONTRACT)["name"],
         f"{OWN}.bundle.digest": verify(model / BUNDLE),
         f"{OWN}.model.version": read_yaml(model / "model.yaml")[0]["labels"][VERSION],
@@ -36,5 +38,8 @@ def labels(bento: Path, revision: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for key, value in labels(Path(sys.argv[1]), sys.argv[2]).items():
-        print(f"{key}={value}")
+    try:
+        for key, value in labels(Path(sys.argv[1]), sys.argv[2]).items():
+            print(f"{key}={value}")
+    except UserError as error:
+        sys.exit(f"error: {error}")

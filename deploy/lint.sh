@@ -19,5 +19,7 @@ check() {
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
 check hadolint hadolint Dockerfile deploy/service.Dockerfile
+check secrets bash deploy/secrets.sh
+check licences .venv/bin/python -m deploy.licences --check
 
 exit $failed

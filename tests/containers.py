@@ -1,4 +1,4 @@
-"""Containers in tests: an image store of one's own, builds that need no registry, and commands that must work."""
+"""Containers in tests: an image store of one's own, builds without a registry, commands that must work."""
 
 import json
 import os
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 # Such a build runs wherever tests do, and reaches the package index as the machine does: by its certificates,
 # which are lent to it.
 BUILD = ["--isolation", "chroot", "--network", "host", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-# Nothing that it may do, write or reach, but its volumes and /tmp; as docker has it, where nothing else may be
-# written in a read-only container.
+# Nothing that it may do, write or reach, but its volumes and /tmp: podman by itself would let it
+# write elsewhere, too.
 SHUT = [
     *("--read-only", "--read-only-tmpfs=false", "--tmpfs", "/tmp", "--network", "none"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),

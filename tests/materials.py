@@ -19,7 +19,7 @@ print(json.dumps({about.name: about.version for about in distributions()}))
 
 
 def materials(bill: str) -> dict[str, str]:
-    """The version of each library that a bill names, by its canonical name; the bill has to be a valid one."""
+    """The version of each library that a bill names, by its canonical name; the bill must be valid."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
     components = json.loads(bill)["components"]
     for component in components:
