@@ -197,3 +197,15 @@ def test_what_the_scan_passes_over_is_argued() -> None:
     section = page.partition("## What the scan for secrets passes over")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     assert sorted(name for row in rows for name in re.findall(r"`([\w./]+)`", row)) == sorted(results)
+
+
+def test_what_the_threat_model_refers_to_is_there() -> None:
+    """Every test and file that docs/security.md names as the place where something is done or shown."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert tests
+    assert [pair for pair in tests if f"def {pair[1]}(" not in (ROOT / pair[0]).read_text()] == []
+    files = re.findall(r"`((?:bentos|deploy|millrace|scheduler|stacks|tests)/[\w./]+|Dockerfile)`", page)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([\w./]+)", page)
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
