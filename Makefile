@@ -50,7 +50,7 @@ image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDE
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
 .PHONY: runner-image
-runner-image: .venv/.uv ## build the container image of the pipelines, millrace-runner
+runner-image: ## build the container image of the pipelines, millrace-runner
 	@BUILDER=$(BUILDER) bash deploy/runner_image.sh
 
 .PHONY: sbom

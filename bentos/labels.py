@@ -24,12 +24,13 @@ def labels(bento: Path, revision: str) -> dict[str, str]:
     """
     about: dict[str, Any] = read_yaml(bento / "bento.yaml")[0]
     (model,) = (path.parent for path in bento.glob("models/*/*/model.yaml"))
+    digest = verify(model / BUNDLE)
     found = {
         f"{OCI}.title": about["name"],
         f"{OCI}.version": about["version"],
         f"{OCI}.created": datetime.fromisoformat(about["creation_time"]).isoformat(timespec="seconds"),
         f"{OWN}.problem": read_json(model / BUNDLE / CONTRACT)["name"],
-        f"{OWN}.bundle.digest": verify(model / BUNDLE),
+        f"{OWN}.bundle.digest": digest,
         f"{OWN}.model.version": read_yaml(model / "model.yaml")[0]["labels"][VERSION],
     }
     if revision and about["version"].endswith(f"-{code_digest()[:8]}"):
