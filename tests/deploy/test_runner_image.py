@@ -23,13 +23,27 @@ NAME = "localhost/millrace-runner"
 STATE = ("--volume", "millrace:/millrace/.millrace")
 LARGEST = 2.1e9
 """Bytes that the image may have, as `podman images` counts them."""
+IMPORT = """
+import importlib, pkgutil, sys
+import run
+from stacks import environment
+environment.prepare()
+# The one is a service, and the others need PyTorch, which is not locked.
+other = {"bentos.service", "millrace.models.network", "millrace.models.neighbour_network"}
+folders = [(f"/millrace/{root}", f"{root}.") for root in sys.argv[1:]]
+found = [module.name for folder, root in folders for module in pkgutil.walk_packages([folder], root)]
+for name in found:
+    if name not in other and not name.endswith("__main__"):
+        importlib.import_module(name)
+print(len(found))
+"""
 LOOK = """
 import json, os
 places = ("/", "/millrace", "/millrace/configs", "/millrace/.venv", "/tmp", "/var/tmp", "/millrace/.millrace")
 print(json.dumps({
     "user": [os.getuid(), os.getgid()],
     "writable": [place for place in places if os.access(place, os.W_OK)],
-    "outside": sorted(name for name in os.listdir("/millrace") if not name.startswith(".")),
+    "outside": sorted(name for name in os.listdir("/millrace") if name[0] not in "._"),
 }))
 """
 
@@ -87,14 +101,14 @@ def test_what_is_trained_in_it_names_the_commit_that_it_is_built_from(trained: s
     assert provenance["git_revision"] == labels(trained)[f"{OCI}.revision"]
 
 
-def test_every_pipeline_is_in_it(image: str) -> None:
-    """With all that each imports before it says what it lacks."""
-    done = runner(image, "--help")
-    assert done.returncode == 0, done.stderr
+def test_all_that_it_may_have_to_import_is_in_it(image: str, tmp_path: Path) -> None:
+    """Every module of ours that no other program starts; ZenML wants the program to lie beside them."""
+    program = tmp_path / "every.py"
+    program.write_text(IMPORT)
     roots = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
-    python(
-        image, "-c", f"import run, {', '.join(roots)}, pipelines.training, scheduler.program, targets.files"
-    )
+    entry = ("--volume", f"{program}:/millrace/every.py:ro", "--entrypoint", ".venv/bin/python")
+    said = run("podman", "run", "--rm", *SHUT, *STATE, *entry, image, "every.py", *roots)
+    assert int(said) > 200
 
 
 def test_what_the_user_can_mend_is_a_sentence(image: str) -> None:
