@@ -21,5 +21,7 @@ check shellcheck shellcheck "${scripts[@]}"
 check hadolint hadolint Dockerfile deploy/service.Dockerfile
 check secrets bash deploy/secrets.sh
 check licences .venv/bin/python -m deploy.licences --check
+check kubernetes bash deploy/kubernetes/lint.sh
+check yamllint yamllint --strict .
 
 exit $failed
