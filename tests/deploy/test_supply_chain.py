@@ -200,7 +200,7 @@ def test_what_the_scan_passes_over_is_argued() -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     section = page.partition("## What the scan for secrets passes over")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    assert sorted(name for row in rows for name in re.findall(r"`([\w./]+)`", row)) == sorted(results)
+    assert sorted(name for row in rows for name in re.findall(r"`([\w./-]+)`", row)) == sorted(results)
 
 
 def test_what_the_threat_model_refers_to_is_there() -> None:
