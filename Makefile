@@ -53,6 +53,27 @@ roll-back: .venv/.run ## deploy again what TARGET had before
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
+.PHONY: runner-image
+runner-image: ## build the container image of the pipelines, millrace-runner
+	@BUILDER=$(BUILDER) bash deploy/runner_image.sh
+
+.PHONY: sbom
+sbom: .venv/.run ## write the bills of materials (CycloneDX) of runner and service into .millrace/sbom/
+	@bash deploy/sbom.sh .millrace/sbom/runner.cdx.json requirements/bootstrap.txt requirements/run.txt
+	@bash deploy/sbom.sh .millrace/sbom/service.cdx.json requirements/serve.txt
+
+.PHONY: secrets
+secrets: .venv/.tools ## look for keys, tokens and passwords in all files of the repository
+	@bash deploy/secrets.sh
+
+.PHONY: audit
+audit: .venv/.tools ## ask PyPI whether flaws are known of anything that requirements/ locks
+	@bash deploy/audit.sh
+
+.PHONY: licences
+licences: .venv/.run .venv/.tools ## write docs/licences.md: what the runtime's libraries are licensed under
+	@$(RUN) -m deploy.licences
+
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM) \
