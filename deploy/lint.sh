@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Linters of everything that is delivered and is no Python: each prints its name, and what it finds.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PATH=$PWD/.venv/tools/bin:$PATH
 failed=0
 
@@ -18,5 +18,13 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+# actionlint's checks; it runs shellcheck on what workflows run.
+check jactionlint jactionlint --no-color
+check zizmor zizmor --offline --quiet --persona pedantic .github
+check hadolint hadolint Dockerfile deploy/service.Dockerfile
+check secrets bash deploy/secrets.sh
+check licences .venv/bin/python -m deploy.licences --check
+check kubernetes bash deploy/kubernetes/lint.sh
+check yamllint yamllint --strict .
 
 exit $failed

@@ -11,21 +11,27 @@ have() {
     case $1 in
         libgomp1) .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null ;;
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
-        mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
+        mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null && command -v my_print_defaults >/dev/null ;;
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
         haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
         docker-compose | docker-registry | mmdebstrap | buildah | podman | runc | git | curl | wrk)
             command -v "$1" >/dev/null
             ;;
-        chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
+        chromium)
+            command -v chromium chromium-browser google-chrome >/dev/null \
+                && .venv/bin/python -c 'import ctypes; ctypes.CDLL("libatomic.so.1")' 2>/dev/null
+            ;;
     esac
 }
 
 # The Debian packages of a name.
 packages() {
     case $1 in
-        mariadb) echo mariadb-server-core ;;
+        # What makes a database asks a client's program how.
+        mariadb) echo mariadb-server-core mariadb-client-core ;;
+        # With a library of the Node.js that Playwright brings.
+        chromium) echo chromium libatomic1 ;;
         mmdebstrap) echo mmdebstrap debian-archive-keyring ;;
         ceph) echo ceph-mon ceph-osd radosgw ;;
         prometheus) echo prometheus prometheus-alertmanager ;;

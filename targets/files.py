@@ -17,6 +17,7 @@ from targets.target import Target
 KINDS = {
     "process": "targets.process",
     "compose": "targets.compose",
+    "kubernetes": "targets.kubernetes",
 }
 
 
