@@ -214,8 +214,9 @@ bench-accuracy: .venv/.dev .venv/.torch ## RMSE on California Housing beside oth
 
 .PHONY: lock
 lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/
+	@# For every 3.11: Debian's is older than the one that this may run on.
 	@for group in bootstrap serve run dev tools; do \
-		$(BIN)/uv pip compile --quiet --upgrade --group $$group --generate-hashes \
+		$(BIN)/uv pip compile --quiet --upgrade --group $$group --python-version 3.11.0 --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate -o requirements/$$group.txt || exit 1; \
 	done
 
