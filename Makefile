@@ -237,7 +237,7 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 
 .venv/.run: requirements/run.txt deploy/system-packages.sh .venv/.uv
 	@bash deploy/system-packages.sh
-	@echo "Installing what the pipelines need into .venv (1.3 GB, once)."
+	@echo "Installing what the pipelines need into .venv (2 GB, once)."
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/run.txt
 	@touch $@
 

@@ -100,7 +100,7 @@ inside() {
         kill $shown
         {
             printf '%s: exit code %s, %s s, %s MB on the disk\n' "$command" $code $((SECONDS - began - 2)) \
-                "$(du -sm /mnt | cut -f1)"
+                "$(du -sm /mnt 2>/dev/null | cut -f1)"
             left_running
             left_mounted
             grep -E '^(FAILED|ERROR|SKIPPED) |^[0-9]+ (passed|failed).* in ' "$log" || true
@@ -136,5 +136,5 @@ root=$(realpath -m "${MACHINE:-$(mktemp -d /var/tmp/empty_machine.XXXXXX)}")
 [ -d "$root/root/millrace" ] || git clone --quiet --no-hardlinks . "$root/root/millrace"
 git -C "$root/root/millrace" fetch --quiet "$PWD" HEAD
 git -C "$root/root/millrace" reset --quiet --hard FETCH_HEAD
-echo "Debian in $root: $(du -sxm "$root" | cut -f1) MB. HEAD is $(git log -1 --format='%h, %s')."
+echo "Debian in $root: $(du -sxm "$root" 2>/dev/null | cut -f1) MB. HEAD is $(git log -1 --format='%h, %s')."
 unshare --mount --pid --ipc --uts --fork --kill-child bash "$PWD/tests/empty_machine.sh" --enter "$root" "$@"
