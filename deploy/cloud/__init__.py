@@ -1,0 +1,1 @@
+"""What is in the cloud: Terraform run here (`terraform`, `check`), what it has made as variables (`variables`)."""
