@@ -13,7 +13,11 @@ from targets.target import Target
 
 # The module of each kind, imported when one is asked for: what it needs may be heavy. Its `Settings` say how
 # the file is written.
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {
+    "cloud-run": "targets.cloud_run",
+    "ecs": "targets.ecs",
+    "lambda": "targets.aws_lambda",
+}
 
 
 class TargetSettings(Strict):

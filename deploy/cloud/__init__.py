@@ -1,1 +1,1 @@
-"""What is in the cloud: Terraform run here (`terraform`, `check`), what it has made as variables (`variables`)."""
+"""Terraform run here (`terraform`, `check`), and what it has made in the cloud as variables (`variables`)."""

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -21,7 +20,10 @@ from tests.bentos.running import free_port
 
 REGION = "eu-central-1"
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
-SERVICES = ("acm cloudwatch ec2 ecr ecs elbv2 events iam kms lambda logs rds s3 secretsmanager sts").split()
+SERVICES = (
+    *("acm", "cloudwatch", "ec2", "ecr", "ecs", "elbv2", "iam", "kms"),
+    *("lambda", "logs", "rds", "s3", "secretsmanager", "sts"),
+)
 # Beside `versions.tf`, whose backend and provider it overrides, in the copy alone.
 OVERRIDE = """\
 terraform {{
@@ -84,7 +86,7 @@ def running_moto() -> Iterator[Moto]:
 
 
 def prepared(terraform: Terraform, environment: str, moto: Moto) -> str:
-    """The folder of an environment in Terraform's copy, made to work on moto, with all its variables given."""
+    """The folder of an environment in Terraform's copy, ready for moto and with all its variables."""
     where = f"environments/{environment}"
     endpoints = "\n".join(f'    {service} = "{moto.url}"' for service in SERVICES)
     folder = terraform.root / where

@@ -25,10 +25,11 @@ module "artifact_store" {
 }
 
 module "registry" {
-  source        = "../registry"
-  repositories  = [for image in setunion(["runner"], keys(var.services), keys(var.functions)) : "${local.name}/${image}"]
-  kms_key_arn   = aws_kms_key.this.arn
-  force_destroy = !var.protect
+  source                = "../registry"
+  repositories          = [for image in setunion(["runner"], keys(var.services), keys(var.functions)) : "${local.name}/${image}"]
+  function_repositories = [for problem in keys(var.functions) : "${local.name}/${problem}"]
+  kms_key_arn           = aws_kms_key.this.arn
+  force_destroy         = !var.protect
 }
 
 module "tracking" {

@@ -19,7 +19,6 @@ locals {
         "elasticloadbalancing:DescribeListeners",
         "elasticloadbalancing:DescribeTags",
         "elasticloadbalancing:DescribeTargetGroups",
-        "elasticloadbalancing:DescribeTargetHealth",
       ]
       Resource = ["*"]
     },

@@ -3,6 +3,12 @@ variable "repositories" {
   type        = set(string)
 }
 
+variable "function_repositories" {
+  description = "Those whose images run on Lambda, which has to be let in."
+  type        = set(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "The key that encrypts the images."
   type        = string
