@@ -20,7 +20,7 @@ class Aws:
         self._region = region
         self._clients: dict[str, Any] = {}
 
-    def call(self, service: str, operation: str, **arguments: Any) -> Any:
+    def call(self, service: str, operation: str, /, **arguments: Any) -> Any:
         """What an operation answers, by boto3's name of it.
 
         Raises:

@@ -191,7 +191,7 @@ class Ecs:
         return {**found["taskDefinition"], "tags": found.get("tags", [])}
 
     def _register(self, release: Release, image: str) -> dict[str, Any]:
-        """Make a task definition of Terraform's template, with the release's image and in its tags the release."""
+        """Make a task definition of Terraform's template, with the image and the tags of a release."""
         template = self._definition(f"{self._family}-template")
         containers = [{**container, "image": image} for container in template["containerDefinitions"]]
         kept = (

@@ -24,7 +24,11 @@ MIRRORS = (
 FROM_MIRROR = """\
 provider_installation {{
   filesystem_mirror {{
-    path = "{path}"
+    path    = "{path}"
+    include = ["hashicorp/aws"]
+  }}
+  direct {{
+    exclude = ["hashicorp/aws"]
   }}
 }}
 """

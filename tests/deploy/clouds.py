@@ -7,15 +7,19 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import boto3
+import pytest
 
 from deploy.cloud.terraform import Terraform
+from millrace.errors import UserError
 from tests.bentos.running import free_port
 
 REGION = "eu-central-1"
@@ -51,6 +55,16 @@ class Moto:
     def __init__(self, url: str) -> None:
         self.url = url
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which boto3 asks it and nobody else."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
     def client(self, service: str) -> Any:
         return boto3.session.Session().client(
             service,
@@ -85,7 +99,17 @@ def running_moto() -> Iterator[Moto]:
         server.wait()
 
 
-def prepared(terraform: Terraform, environment: str, moto: Moto) -> str:
+def needs_terraform() -> None:
+    """Skip a test where Terraform, or its provider, cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            terraform = Terraform(Path(folder))
+            terraform.run("modules/network", "init", "-backend=false", "-input=false", "-no-color")
+        except UserError as error:
+            pytest.skip(f"no Terraform with its provider here: {error}")
+
+
+def prepared(terraform: Terraform, environment: str, moto: Moto, **others: Any) -> str:
     """The folder of an environment in Terraform's copy, ready for moto and with all its variables."""
     where = f"environments/{environment}"
     endpoints = "\n".join(f'    {service} = "{moto.url}"' for service in SERVICES)
@@ -106,6 +130,7 @@ def prepared(terraform: Terraform, environment: str, moto: Moto) -> str:
                 "zenml_url": "https://zenml.staging.example.org",
                 "services": {"iris": {"memory": 3072}, "california_housing": {}},
                 "functions": {"iris": {"digest": DIGEST}},
+                **others,
             }
         )
     )

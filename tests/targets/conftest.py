@@ -1,0 +1,58 @@
+"""A staging that Terraform has applied to moto, and this process as one that deploys there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploy.cloud.terraform import Terraform
+from deploy.cloud.variables import write_variables
+from targets.files import load_target_file
+from targets.target import Release, Target
+from tests.conftest import ROOT
+from tests.deploy.clouds import Moto, needs_terraform, prepared, running_moto
+
+
+class Cloud:
+    """Moto with an environment in it."""
+
+    def __init__(self, moto: Moto, terraform: Terraform, where: str) -> None:
+        self.moto = moto
+        self.terraform = terraform
+        self.where = where
+
+    def client(self, service: str) -> Any:
+        return self.moto.client(service)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Staging with one problem, without MLflow, whose database would take a minute and a half."""
+    needs_terraform()
+    folder = tmp_path_factory.mktemp("cloud")
+    with running_moto() as moto, pytest.MonkeyPatch.context() as patch:
+        terraform = Terraform(folder)
+        where = prepared(terraform, "staging", moto, runner_digest=None, services={"iris": {"memory": 3072}})
+        terraform.run(where, "apply", "-auto-approve", "-input=false", "-no-color")
+        for name, value in moto.environment.items():
+            patch.setenv(name, value)
+        patch.setenv("MILLRACE_HOME", str(folder / "home"))
+        write_variables("staging", terraform.outputs(where))
+        yield Cloud(moto, terraform, where)
+
+
+def load(name: str, problem: str = "iris") -> Target:
+    """A target as the command has it: by its file, and the variables that came from Terraform."""
+    return load_target_file(name, ROOT / "configs" / "targets").make(problem)
+
+
+def release(version: str, problem: str = "iris") -> Release:
+    """A release with an image of its own."""
+    digest = f"{int(version):064x}"
+    return Release(
+        problem=problem,
+        version=version,
+        digest=f"sha256:{digest[::-1]}",
+        bento=f"{problem}:v{version}",
+        image=f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/millrace-staging/{problem}@sha256:{digest}",
+    )
