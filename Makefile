@@ -38,6 +38,18 @@ serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with S
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
+.PHONY: lambda-image
+lambda-image: image ## the same image as AWS Lambda takes it, as PROBLEM-lambda (docs/terraform.md)
+	@$(BUILDER) build --file deploy/lambda.Dockerfile --build-arg SERVICE=$(PROBLEM) --tag $(PROBLEM)-lambda deploy
+
+.PHONY: terraform-test
+terraform-test: .venv/.run ## is deploy/terraform formatted and valid, and does it pass its tests? needs terraform
+	@$(RUN) -m deploy.cloud.check
+
+.PHONY: cloud-environment
+cloud-environment: .venv/.run ## what Terraform made in ENVIRONMENT, as the variables of stack and targets
+	@$(RUN) -m deploy.cloud.variables $(ENVIRONMENT)
+
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)

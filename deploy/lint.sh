@@ -19,4 +19,11 @@ check() {
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
 
+if command -v terraform >/dev/null; then
+    check "terraform fmt" terraform fmt -check -recursive -diff deploy/terraform
+else
+    echo "terraform fmt: not run, for terraform is not here"
+fi
+check checkov checkov --directory deploy/terraform --framework terraform --skip-download --quiet --compact
+
 exit $failed

@@ -128,7 +128,7 @@ def prepared(terraform: Terraform, environment: str, moto: Moto, **others: Any) 
                 "github_repository": "example/millrace",
                 "runner_digest": DIGEST,
                 "zenml_url": "https://zenml.staging.example.org",
-                "services": {"iris": {"memory": 3072}, "california_housing": {}},
+                "services": {"iris": {"memory": 3072}},
                 "functions": {"iris": {"digest": DIGEST}},
                 **others,
             }

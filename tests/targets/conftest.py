@@ -1,5 +1,6 @@
 """A staging that Terraform has applied to moto, and this process as one that deploys there."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,21 +25,36 @@ class Cloud:
     def client(self, service: str) -> Any:
         return self.moto.client(service)
 
+    def planned_changes(self) -> dict[str, set[str]]:
+        """What Terraform would change now: of each resource the arguments."""
+        self.terraform.run(self.where, "plan", "-input=false", "-out=plan")
+        plan = json.loads(self.terraform.run(self.where, "show", "-json", "plan"))
+        changes = {each["address"]: each["change"] for each in plan["resource_changes"]}
+        return {
+            address: {name for name, value in change["after"].items() if change["before"].get(name) != value}
+            for address, change in changes.items()
+            if "update" in change["actions"]
+        }
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Staging with one problem, without MLflow, whose database would take a minute and a half."""
+    """Staging, applied; afterwards destroyed, of which nothing may be left."""
     needs_terraform()
     folder = tmp_path_factory.mktemp("cloud")
     with running_moto() as moto, pytest.MonkeyPatch.context() as patch:
         terraform = Terraform(folder)
-        where = prepared(terraform, "staging", moto, runner_digest=None, services={"iris": {"memory": 3072}})
+        where = prepared(terraform, "staging", moto)
         terraform.run(where, "apply", "-auto-approve", "-input=false", "-no-color")
-        for name, value in moto.environment.items():
+        for name, value in {**moto.environment, "MILLRACE_HOME": str(folder / "home")}.items():
             patch.setenv(name, value)
-        patch.setenv("MILLRACE_HOME", str(folder / "home"))
         write_variables("staging", terraform.outputs(where))
         yield Cloud(moto, terraform, where)
+        terraform.run(where, "destroy", "-auto-approve", "-input=false", "-no-color")
+        assert terraform.run(where, "state", "list") == ""
+        assert moto.client("s3").list_buckets()["Buckets"] == []
+        assert moto.client("rds").describe_db_instances()["DBInstances"] == []
+        assert moto.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
 
 
 def load(name: str, problem: str = "iris") -> Target:

@@ -4,7 +4,6 @@ Moto starts no containers: a service that is to run some tasks says at once that
 what is asked of AWS and in which order; that a container comes up is not among it.
 """
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -152,25 +151,20 @@ def test_requests_are_counted_from_the_switch_on(cloud: Cloud, ecs: Ecs) -> None
 
 
 def test_terraform_leaves_alone_what_deployment_has_switched(cloud: Cloud, ecs: Ecs) -> None:
-    for version in ("9", "10", "11"):
+    # As Terraform has made it, blue has the traffic.
+    for version in ("9", "10"):
         ecs.start(release(version))
         ecs.switch()
-        ecs.retire()
-        cloud.terraform.run(cloud.where, "plan", "-input=false", "-out=plan")
-        plan = json.loads(cloud.terraform.run(cloud.where, "show", "-json", "plan"))
-        changes = {
-            each["address"]: [
-                key
-                for key, value in each["change"]["after"].items()
-                if each["change"]["before"] and each["change"]["before"].get(key) != value
-            ]
-            for each in plan["resource_changes"]
-            if "update" in each["change"]["actions"] or "create" in each["change"]["actions"]
-        }
-        listeners = [address for address in changes if "aws_lb_listener" in address]
-        assert not listeners
-        services = [keys for address, keys in changes.items() if "aws_ecs_service" in address]
-        assert not {"desired_count", "task_definition"} & {key for keys in services for key in keys}
+        if _leads(cloud)[443] == "green":
+            break
+    assert _leads(cloud) == {443: "green", 8443: "blue"}
+    changes = cloud.planned_changes()
+    assert not [address for address in changes if "aws_lb_listener" in address]
+    services = [names for address, names in changes.items() if "aws_ecs_service" in address]
+    # Moto forgets some of a service's settings; those that are switched are not among what is to be changed.
+    assert services
+    assert not {"desired_count", "task_definition"} & set().union(*services)
+    ecs.retire()
 
 
 def test_what_cannot_be_done_is_said(ecs: Ecs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +183,7 @@ def test_a_candidate_that_does_not_come_up(cloud: Cloud, ecs: Ecs, monkeypatch: 
     logs = cloud.client("logs")
     logs.create_log_stream(logGroupName="/millrace-staging/service/iris", logStreamName="service/1")
 
-    def failing(service: str, operation: str, **arguments: Any) -> Any:
+    def failing(service: str, operation: str, /, **arguments: Any) -> Any:
         answer = call(service, operation, **arguments)
         if operation == "describe_services":
             for each in answer["services"]:

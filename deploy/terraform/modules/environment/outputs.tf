@@ -1,15 +1,17 @@
 output "stack" {
   description = "The variables of the stack's file, but for the secret ones."
   value = {
-    for name, value in {
-      S3_ENDPOINT = "https://s3.${data.aws_region.current.name}.amazonaws.com"
-      S3_BUCKET   = module.artifact_store.bucket
-      S3_REGION   = data.aws_region.current.name
-      MLFLOW_URL  = one(module.tracking[*].url)
-      MLFLOW_USER = "millrace"
-      ZENML_URL   = var.zenml_url
-      REGISTRY    = split("/", module.registry.urls["${local.name}/runner"])[0]
-    } : "MILLRACE_${upper(var.environment)}_${name}" => value if value != null
+    for name, value in merge(
+      {
+        S3_ENDPOINT = "https://s3.${data.aws_region.current.name}.amazonaws.com"
+        S3_BUCKET   = module.artifact_store.bucket
+        S3_REGION   = data.aws_region.current.name
+        MLFLOW_USER = "millrace"
+        ZENML_URL   = var.zenml_url
+        REGISTRY    = split("/", module.registry.urls["${local.name}/runner"])[0]
+      },
+      { for tracking in module.tracking : "MLFLOW_URL" => tracking.url },
+    ) : "MILLRACE_${upper(var.environment)}_${name}" => value
   }
 }
 

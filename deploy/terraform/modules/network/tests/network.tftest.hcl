@@ -17,7 +17,7 @@ run "four_subnets" {
     error_message = "Subnets that overlap, or of another size."
   }
   assert {
-    condition     = alltrue([for subnet in concat(aws_subnet.public, aws_subnet.private) : subnet.map_public_ip_on_launch == false])
+    condition     = alltrue([for subnet in concat(aws_subnet.public, aws_subnet.private) : subnet.map_public_ip_on_launch != true])
     error_message = "Nothing gets a public address by itself."
   }
 }
