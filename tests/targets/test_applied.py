@@ -1,11 +1,17 @@
 """Terraform's staging, applied to moto: what there is then, and what stacks and targets get of it."""
 
 import json
+import os
 import re
 import stat
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
 
 from deploy.cloud.variables import write_variables
@@ -13,8 +19,10 @@ from millrace.errors import UserError
 from stacks.environment import home
 from stacks.stack_files import load_stack_file
 from stacks.variables import read_environment
+from tests.bentos.running import free_port
 from tests.conftest import ROOT
 from tests.deploy.clouds import DIGEST
+from tests.deploy.running import RunningStaging
 from tests.targets.conftest import Cloud
 
 
@@ -122,3 +130,68 @@ def test_mlflow_runs_in_the_pipelines_image(cloud: Cloud) -> None:
     assert {each["name"] for each in container["secrets"]} == {
         *("PGPASSWORD", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
     }
+
+
+def test_mlflow_starts_by_that_command(cloud: Cloud, tmp_path: Path) -> None:
+    """On PostgreSQL, with a password that would have to be written otherwise in a URL; without TLS here."""
+    made = cloud.client("ecs").describe_task_definition(taskDefinition="millrace-staging-mlflow")
+    [container] = made["taskDefinition"]["containerDefinitions"]
+    servers = RunningStaging(tmp_path)
+    servers.start("postgresql")
+    try:
+        place = {"host": "127.0.0.1", "port": servers.settings.ports["postgresql"]}
+        known = servers.settings.secrets["mlflow_database"]
+        with psycopg.connect(**place, user="mlflow", dbname="mlflow", password=known) as connection:
+            connection.execute("ALTER ROLE mlflow PASSWORD 'a/b:c@d#e%'")
+        port = free_port()
+        here = {
+            "HOME": str(tmp_path),
+            "TMPDIR": str(tmp_path),
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(place["port"]),
+            "PGPASSWORD": "a/b:c@d#e%",
+            "PGSSLMODE": "disable",
+            "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "accounts.ini"),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": "0123456789abcdef",
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a key of sessions",
+        }
+        environment = {each["name"]: each["value"] for each in container["environment"]}
+        [script] = container["command"]
+        assert "--host 0.0.0.0 --port 5000" in script
+        script = script.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
+        with (tmp_path / "log").open("w") as log:
+            server = subprocess.Popen(
+                [*container["entryPoint"], script],
+                cwd=ROOT,
+                env={**environment, **here, "PATH": os.environ["PATH"]},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            # The load balancer's health check knows no name, and comes through.
+            _wait_for(lambda: _status(f"http://127.0.0.1:{port}/health") == 200, server)
+            question = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
+            named = {"Host": "mlflow.staging.example.org"}
+            assert _status(question, headers=named, auth=("millrace", "0123456789abcdef")) == 200
+            assert _status(question, headers=named, auth=("millrace", "another password")) == 401
+            assert _status(question, auth=("millrace", "0123456789abcdef")) == 403
+        finally:
+            server.terminate()
+            server.wait()
+    finally:
+        servers.stop()
+
+
+def _status(url: str, **options: Any) -> int | None:
+    try:
+        return httpx.get(url, timeout=10, trust_env=False, **options).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def _wait_for(ready: Callable[[], bool], server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert server.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
