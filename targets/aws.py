@@ -42,7 +42,7 @@ class Aws:
             MetricName=metric,
             Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
             StartTime=since.replace(second=0, microsecond=0),
-            EndTime=datetime.now(UTC) + MINUTE,
+            EndTime=datetime.now(UTC) + 2 * MINUTE,
             Period=60,
             Statistics=["Sum"],
         )

@@ -25,6 +25,31 @@ class Cloud:
     def client(self, service: str) -> Any:
         return self.moto.client(service)
 
+    def groups(self) -> dict[str, str]:
+        """The target group of each colour."""
+        found = self.client("ecs").describe_services(
+            cluster="millrace-staging", services=["iris-blue", "iris-green"]
+        )
+        groups = {
+            each["serviceName"]: each["loadBalancers"][0]["targetGroupArn"] for each in found["services"]
+        }
+        return {name.removeprefix("iris-"): group for name, group in groups.items()}
+
+    def balancer(self) -> str:
+        """The load balancer of both."""
+        groups = list(self.groups().values())
+        found = self.client("elbv2").describe_target_groups(TargetGroupArns=groups)["TargetGroups"]
+        [balancer] = {arn for group in found for arn in group["LoadBalancerArns"]}
+        return str(balancer)
+
+    def leads(self) -> dict[int, str]:
+        """Which colour each port of the load balancer leads to."""
+        colours = {group: colour for colour, group in self.groups().items()}
+        found = self.client("elbv2").describe_listeners(LoadBalancerArn=self.balancer())
+        return {
+            each["Port"]: colours[each["DefaultActions"][0]["TargetGroupArn"]] for each in found["Listeners"]
+        }
+
     def planned_changes(self) -> dict[str, set[str]]:
         """What Terraform would change now: of each resource the arguments."""
         self.terraform.run(self.where, "plan", "-input=false", "-out=plan")

@@ -30,39 +30,16 @@ def _tasks(cloud: Cloud) -> dict[str, int]:
     return {each["serviceName"].rpartition("-")[2]: each["runningCount"] for each in found["services"]}
 
 
-def _groups(cloud: Cloud) -> dict[str, str]:
-    """The target group of each colour."""
-    found = cloud.client("ecs").describe_services(
-        cluster="millrace-staging", services=["iris-blue", "iris-green"]
-    )
-    groups = {each["serviceName"]: each["loadBalancers"][0]["targetGroupArn"] for each in found["services"]}
-    return {name.removeprefix("iris-"): group for name, group in groups.items()}
-
-
-def _balancer(cloud: Cloud) -> str:
-    groups = list(_groups(cloud).values())
-    found = cloud.client("elbv2").describe_target_groups(TargetGroupArns=groups)["TargetGroups"]
-    [balancer] = {arn for group in found for arn in group["LoadBalancerArns"]}
-    return str(balancer)
-
-
-def _leads(cloud: Cloud) -> dict[int, str]:
-    """Which colour each port of the load balancer leads to."""
-    colours = {group: colour for colour, group in _groups(cloud).items()}
-    found = cloud.client("elbv2").describe_listeners(LoadBalancerArn=_balancer(cloud))
-    return {each["Port"]: colours[each["DefaultActions"][0]["TargetGroupArn"]] for each in found["Listeners"]}
-
-
 def test_blue_and_green_take_turns(cloud: Cloud, ecs: Ecs) -> None:
     assert ecs.serving() is None
     assert ecs.url == "https://iris.staging.example.org"
     assert ecs.registry == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/millrace-staging"
 
     assert ecs.start(release("1")) == "https://iris.staging.example.org:8443"
-    assert (_tasks(cloud), _leads(cloud)) == ({"blue": 0, "green": 1}, {443: "blue", 8443: "green"})
+    assert (_tasks(cloud), cloud.leads()) == ({"blue": 0, "green": 1}, {443: "blue", 8443: "green"})
     assert ecs.serving() is None
     ecs.switch()
-    assert _leads(cloud) == {443: "green", 8443: "blue"}
+    assert cloud.leads() == {443: "green", 8443: "blue"}
     ecs.retire()
     assert ecs.serving() == release("1")
 
@@ -72,7 +49,7 @@ def test_blue_and_green_take_turns(cloud: Cloud, ecs: Ecs) -> None:
     ecs.switch()
     assert load("ecs").serving() == release("2")
     ecs.retire()
-    assert (_tasks(cloud), _leads(cloud)) == ({"blue": 1, "green": 0}, {443: "blue", 8443: "green"})
+    assert (_tasks(cloud), cloud.leads()) == ({"blue": 1, "green": 0}, {443: "blue", 8443: "green"})
 
 
 def test_a_task_is_the_template_with_the_releases_image(cloud: Cloud, ecs: Ecs) -> None:
@@ -95,14 +72,14 @@ def test_the_one_before_answers_again(cloud: Cloud, ecs: Ecs) -> None:
     ecs.start(release("4"))
     ecs.switch()
     ecs.retire()
-    before = _leads(cloud)
+    before = cloud.leads()
     ecs.start(release("5"))
     ecs.switch()
     assert ecs.serving() == release("5")
     ecs.switch_back()
     ecs.discard()
     assert ecs.serving() == release("4")
-    assert _leads(cloud) == before
+    assert cloud.leads() == before
     assert sorted(_tasks(cloud).values()) == [0, 1]
 
 
@@ -122,8 +99,8 @@ def test_a_deployment_that_was_cut_off_is_no_hindrance(cloud: Cloud, ecs: Ecs) -
 def test_requests_are_counted_from_the_switch_on(cloud: Cloud, ecs: Ecs) -> None:
     ecs.start(release("8"))
     ecs.switch()
-    groups, live = _groups(cloud), _leads(cloud)[443]
-    balancer = _balancer(cloud).partition("loadbalancer/")[2]
+    groups, live = cloud.groups(), cloud.leads()[443]
+    balancer = cloud.balancer().partition("loadbalancer/")[2]
     now = datetime.now(UTC)
 
     def told(metric: str, value: float, group: str | None, when: datetime = now) -> dict[str, Any]:
@@ -147,23 +124,6 @@ def test_requests_are_counted_from_the_switch_on(cloud: Cloud, ecs: Ecs) -> None
         ],
     )
     assert load("ecs").traffic() == Traffic(42, 4)
-    ecs.retire()
-
-
-def test_terraform_leaves_alone_what_deployment_has_switched(cloud: Cloud, ecs: Ecs) -> None:
-    # As Terraform has made it, blue has the traffic.
-    for version in ("9", "10"):
-        ecs.start(release(version))
-        ecs.switch()
-        if _leads(cloud)[443] == "green":
-            break
-    assert _leads(cloud) == {443: "green", 8443: "blue"}
-    changes = cloud.planned_changes()
-    assert not [address for address in changes if "aws_lb_listener" in address]
-    services = [names for address, names in changes.items() if "aws_ecs_service" in address]
-    # Moto forgets some of a service's settings; those that are switched are not among what is to be changed.
-    assert services
-    assert not {"desired_count", "task_definition"} & set().union(*services)
     ecs.retire()
 
 
