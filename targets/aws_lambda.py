@@ -7,7 +7,7 @@ was before, and since when it is this one.
 
 import time
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import httpx
 from pydantic import Field, ValidationError
@@ -25,8 +25,6 @@ POLL_SECONDS = 1
 
 class Settings(TargetSettings):
     """Where the functions are: `name`-PROBLEM."""
-
-    runs_images: ClassVar[bool] = True
 
     kind: Literal["lambda"]
     region: str

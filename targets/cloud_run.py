@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from millrace.errors import UserError
 from targets.files import TargetSettings
@@ -23,8 +23,6 @@ SAID_LINES = 10
 
 class Settings(TargetSettings):
     """Where the services are; each is named as its problem, with hyphens."""
-
-    runs_images: ClassVar[bool] = True
 
     kind: Literal["cloud-run"]
     project: str

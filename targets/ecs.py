@@ -7,7 +7,7 @@ listener. What a service runs is written in the tags of its task definition.
 
 import time
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -27,8 +27,6 @@ LOG_LINES = 10
 
 class Settings(TargetSettings):
     """Which cluster; `{problem}` in a URL is the problem as names in the DNS are written."""
-
-    runs_images: ClassVar[bool] = True
 
     kind: Literal["ecs"]
     region: str

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ from tests.deploy.clouds import Moto, needs_terraform, prepared, running_moto
 class Cloud:
     """Moto with an environment in it."""
 
-    def __init__(self, moto: Moto, terraform: Terraform, where: str) -> None:
+    def __init__(self, moto: Moto, terraform: Terraform, where: str, home: Path) -> None:
         self.moto = moto
         self.terraform = terraform
         self.where = where
+        self.home = home
 
     def client(self, service: str) -> Any:
         return self.moto.client(service)
@@ -63,23 +65,30 @@ class Cloud:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Staging, applied; afterwards destroyed, of which nothing may be left."""
     needs_terraform()
     folder = tmp_path_factory.mktemp("cloud")
-    with running_moto() as moto, pytest.MonkeyPatch.context() as patch:
+    with running_moto() as moto:
         terraform = Terraform(folder)
         where = prepared(terraform, "staging", moto)
         terraform.run(where, "apply", "-auto-approve", "-input=false", "-no-color")
-        for name, value in {**moto.environment, "MILLRACE_HOME": str(folder / "home")}.items():
-            patch.setenv(name, value)
-        write_variables("staging", terraform.outputs(where))
-        yield Cloud(moto, terraform, where)
+        yield Cloud(moto, terraform, where, folder / "home")
         terraform.run(where, "destroy", "-auto-approve", "-input=false", "-no-color")
         assert terraform.run(where, "state", "list") == ""
         assert moto.client("s3").list_buckets()["Buckets"] == []
         assert moto.client("rds").describe_db_instances()["DBInstances"] == []
         assert moto.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+
+
+@pytest.fixture
+def cloud(applied: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """The same, and this process finds it, with the variables of what Terraform has made."""
+    for name, value in {**applied.moto.environment, "MILLRACE_HOME": str(applied.home)}.items():
+        monkeypatch.setenv(name, value)
+    if not applied.home.exists():
+        write_variables("staging", applied.terraform.outputs(applied.where))
+    return applied
 
 
 def load(name: str, problem: str = "iris") -> Target:
