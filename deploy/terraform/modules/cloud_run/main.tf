@@ -60,7 +60,14 @@ resource "google_cloud_run_v2_service" "this" {
   }
 
   lifecycle {
-    ignore_changes = [template[0].containers[0].image, template[0].containers[0].env, template[0].revision, traffic, client, client_version]
+    ignore_changes = [
+      client,
+      client_version,
+      template[0].containers[0].env,
+      template[0].containers[0].image,
+      template[0].revision,
+      traffic,
+    ]
   }
 }
 
@@ -93,6 +100,7 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
+  #checkov:skip=CKV_GCP_125:It wants to read OWNER/NAME in the condition, where a variable is that may be nothing else.
   project                            = var.project
   workload_identity_pool_id          = google_iam_workload_identity_pool.github.workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
