@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,9 +138,12 @@ def test_mlflow_starts_by_that_command(cloud: Cloud, tmp_path: Path) -> None:
     """On PostgreSQL, with a password that would have to be written otherwise in a URL; without TLS here."""
     made = cloud.client("ecs").describe_task_definition(taskDefinition="millrace-staging-mlflow")
     [container] = made["taskDefinition"]["containerDefinitions"]
-    servers = RunningStaging(tmp_path)
-    servers.start("postgresql")
+    # As root PostgreSQL runs as a user who may not enter pytest's folders.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    servers = RunningStaging(folder)
     try:
+        servers.start("postgresql")
         place = {"host": "127.0.0.1", "port": servers.settings.ports["postgresql"]}
         known = servers.settings.secrets["mlflow_database"]
         with psycopg.connect(**place, user="mlflow", dbname="mlflow", password=known) as connection:
@@ -180,6 +185,7 @@ def test_mlflow_starts_by_that_command(cloud: Cloud, tmp_path: Path) -> None:
             server.wait()
     finally:
         servers.stop()
+        shutil.rmtree(folder)
 
 
 def _status(url: str, **options: Any) -> int | None:
