@@ -25,7 +25,7 @@ train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if 
 	@$(RUN) run.py --pipeline training --problem $(PROBLEM)
 
 .PHONY: test
-test: .venv/.dev .venv/.torch ## run all tests
+test: .venv/.dev .venv/.tools .venv/.torch ## run all tests
 	@$(RUN) -m pytest
 
 .PHONY: torch

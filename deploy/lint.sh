@@ -18,6 +18,8 @@ check() {
 
 mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
 check shellcheck shellcheck "${scripts[@]}"
+check kubernetes bash deploy/kubernetes/lint.sh
+check yamllint yamllint --strict .
 
 if command -v terraform >/dev/null; then
     check "terraform fmt" terraform fmt -check -recursive -diff deploy/terraform

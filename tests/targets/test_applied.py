@@ -25,7 +25,7 @@ from tests.bentos.running import free_port
 from tests.conftest import ROOT
 from tests.deploy.clouds import DIGEST
 from tests.deploy.running import RunningStaging
-from tests.targets.conftest import Cloud
+from tests.targets.staging_cloud import Cloud
 
 
 @pytest.fixture

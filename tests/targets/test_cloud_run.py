@@ -10,7 +10,7 @@ import pytest
 from millrace.errors import UserError
 from targets.cloud_run import CloudRun
 from targets.target import Traffic
-from tests.targets.conftest import load, release
+from tests.targets.staging_cloud import load, release
 
 URL = "https://california-housing-xyz.a.run.app"
 FIRST = {"metadata": {"name": "first"}, "spec": {"containers": [{"image": "hello"}]}}

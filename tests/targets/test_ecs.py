@@ -12,7 +12,7 @@ import pytest
 from millrace.errors import UserError
 from targets.ecs import Ecs
 from targets.target import Traffic
-from tests.targets.conftest import Cloud, load, release
+from tests.targets.staging_cloud import Cloud, load, release
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from millrace.errors import UserError
 from targets.aws_lambda import Function
 from targets.target import Traffic
-from tests.targets.conftest import Cloud, load, release
+from tests.targets.staging_cloud import Cloud, load, release
 
 NAME = "millrace-staging-iris"
 
