@@ -74,6 +74,18 @@ audit: .venv/.tools ## ask PyPI whether flaws are known of anything that require
 licences: .venv/.run .venv/.tools ## write docs/licences.md: what the runtime's libraries are licensed under
 	@$(RUN) -m deploy.licences
 
+.PHONY: lambda-image
+lambda-image: image ## the same image as AWS Lambda takes it, as PROBLEM-lambda (docs/terraform.md)
+	@$(BUILDER) build --file deploy/lambda.Dockerfile --build-arg SERVICE=$(PROBLEM) --tag $(PROBLEM)-lambda deploy
+
+.PHONY: terraform-test
+terraform-test: .venv/.run ## is deploy/terraform formatted and valid, and does it pass its tests? needs terraform
+	@$(RUN) -m deploy.cloud.check
+
+.PHONY: cloud-environment
+cloud-environment: .venv/.run ## what Terraform made in ENVIRONMENT, as the variables of stack and targets
+	@$(RUN) -m deploy.cloud.variables $(ENVIRONMENT)
+
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM) \

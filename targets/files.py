@@ -18,6 +18,9 @@ KINDS = {
     "process": "targets.process",
     "compose": "targets.compose",
     "kubernetes": "targets.kubernetes",
+    "ecs": "targets.ecs",
+    "lambda": "targets.aws_lambda",
+    "cloud-run": "targets.cloud_run",
 }
 
 
