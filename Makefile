@@ -105,8 +105,8 @@ registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, gh
 	@bash deploy/registry_login.sh
 
 .PHONY: publish
-publish: .venv/.run ## build the image of STACK's champion of PROBLEM, push it to REGISTRY, write its digest to IMAGE_FILE
-	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) "$$REGISTRY" "$$IMAGE_FILE"
+publish: .venv/.run ## build the image of STACK's champion of PROBLEM, as TARGET runs it, push it to REGISTRY, write its digest to IMAGE_FILE
+	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) $(TARGET) "$$REGISTRY" "$$IMAGE_FILE"
 
 .PHONY: rehearsal
 rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)
