@@ -77,6 +77,11 @@ staging-status: .venv/.run ## what each of them does
 staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
 	@$(RUN) -m deploy.staging env
 
+.PHONY: docs
+docs: .venv/.tools ## the pages of docs/ as a site, in .millrace/site
+	@NO_MKDOCS_2_WARNING=1 .venv/tools/bin/mkdocs build --quiet --strict
+	@echo "To read it, with its search: $(RUN) -m http.server --bind 127.0.0.1 --directory .millrace/site 8000"
+
 .PHONY: dashboards
 dashboards: .venv/.dev ## write Grafana's dashboards, which are code in deploy/grafana/, as JSON
 	@$(RUN) -m deploy.grafana
