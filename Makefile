@@ -17,7 +17,7 @@ STATE = eval "$$($(RUN) -m stacks.environment)"
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/; s/\$$\$$/$$/' | expand -t 19
 	@echo
-	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
+	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port of what serves."
 
 .PHONY: train
 train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
@@ -48,16 +48,19 @@ rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the
 	@$(RUN) -m deploy.rehearsal
 
 .PHONY: scheduler
+scheduler: PORT = 3002
 scheduler: .venv/.run ## run what configs/schedules.yaml and alerts ask for, on 127.0.0.1:3002 (docs/scheduler.md)
-	@exec $(RUN) -m scheduler start
+	@exec $(RUN) -m scheduler start --port $(PORT)
 
 .PHONY: dashboard
+dashboard: PORT = 8237
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
-	@$(STATE) && exec $(RUN) -m stacks.dashboard
+	@$(STATE) && exec $(RUN) -m stacks.dashboard $(PORT)
 
 .PHONY: mlflow
+mlflow: PORT = 5000
 mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versions
-	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
 .PHONY: staging

@@ -1,0 +1,148 @@
+"""Somebody who reads the pages in a clone of their own, with .venv activated, and types what they show.
+
+What is typed is what the page shows but for this: what serves is given a free PORT, and commands that ask the
+service ask there; curl ends with an error if it is answered one.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet
+from sklearn.datasets import load_iris
+
+from tests.bentos.running import free_port, wait_for
+from tests.conftest import ROOT
+from tests.docs.pages import Command, words
+
+# What serves until it is stopped, and where it answers when it is ready.
+SERVERS = {"serve": "/readyz", "dashboard": "/", "mlflow": "/", "scheduler": "/livez"}
+# Where the pages say that a service is.
+SERVICE = "127.0.0.1:3000"
+# What a person's shell would not have.
+OURS = ("MILLRACE_", "ZENML_", "BENTOML_", "MLFLOW_", "PROMETHEUS_", "PYTEST_")
+# Seconds that a command, or the start of a server, may take.
+PATIENCE = 300.0
+
+
+class Reader:
+    """A clone in `folder`, and the servers that were started there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.page = ""
+        self.port = 0
+        self.servers: list[subprocess.Popen[bytes]] = []
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        for path in (folder / "pyproject.toml", *(folder / "requirements").iterdir()):
+            # Older than what was installed by them: nothing is installed anew.
+            os.utime(path, (0, 0))
+        make_tables(folder)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        path = f"{folder / '.venv' / 'bin'}:{kept['PATH']}"
+        self.environment = {**kept, "PATH": path, "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def type(self, command: Command) -> str:
+        """Run a command to its end and return what it printed; of a server, until it is ready.
+
+        Servers are stopped where the next page begins.
+        """
+        if command.page != self.page:
+            self.stop()
+            self.page = command.page
+        text = command.text.replace(SERVICE, f"127.0.0.1:{self.port}")
+        text = re.sub(r"^curl ", "curl --fail-with-body ", text)
+        if "--pipeline simulation" in text:
+            text = f"{text} --url http://127.0.0.1:{self.port}"
+        typed = words(text)
+        for name, path in SERVERS.items():
+            if typed[-1] == "&" or "make" in typed:
+                if name in typed:
+                    return self._serve(text.partition(" #")[0].rstrip(" &"), path)
+        done = subprocess.run(
+            ["bash", "-c", text],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        expected = 2 if any(line.startswith("error: ") for line in command.shown) else 0
+        assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for server in self.servers:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGTERM)
+            server.wait(60)
+        self.servers.clear()
+
+    def _serve(self, text: str, path: str) -> str:
+        self.port = free_port()
+        log = self.folder / "server.log"
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                ["bash", "-c", f"{text} PORT={self.port}"],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.servers.append(server)
+
+        def is_ready() -> bool:
+            assert server.poll() is None, log.read_text()
+            try:
+                return httpx.get(f"http://127.0.0.1:{self.port}{path}", follow_redirects=True).is_success
+            except httpx.TransportError:
+                return False
+
+        wait_for(is_ready, PATIENCE)
+        return log.read_text()
+
+
+def make_tables(folder: Path) -> None:
+    """The tables that pages take for granted, of which the reader has others."""
+    flowers = load_iris(as_frame=True).data
+    (folder / "flowers").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(flowers), folder / "flowers" / "1.parquet")
+
+
+def is_shown(line: str, output: str) -> bool:
+    """Whether a command printed a line that a page shows.
+
+    Three dots stand for anything, blanks for any blanks, and numbers with a decimal point for numbers that are
+    within a twentieth of them.
+    """
+    pattern, numbers = "", []
+    for part in re.findall(r"\.\.\.|\d[\d,]*\.\d+|\s+|.", line.strip()):
+        if part == "...":
+            pattern += ".*?"
+        elif part.isspace():
+            pattern += " +"
+        elif part[0].isdigit() and "." in part:
+            pattern += r"(\d[\d,]*\.\d+)"
+            numbers.append(_number(part))
+        else:
+            pattern += re.escape(part)
+    # Lines are folded where the terminal ends, and tables have frames.
+    flat = re.sub(r"\s+", " ", output)
+    return any(
+        all(abs(_number(got) - number) <= abs(number) / 20 for got, number in zip(found.groups(), numbers))
+        for found in re.finditer(pattern, flat)
+    )
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))
