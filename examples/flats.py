@@ -22,7 +22,9 @@ def main() -> None:
     with_flaws(make_flats(3000, LEVELS, first=1, seed=0)).to_csv(folder / "flats.csv", index=False)
     later = make_flats(2000, LATER_LEVELS, first=3001, seed=1)
     # As the service takes it: in requests, true and false are the only words for it.
-    asked = later.drop(columns=["rent", "deposit"]).assign(balcony=later.balcony.map({"yes": "true", "no": "false"}))
+    asked = later.drop(columns=["rent", "deposit"]).assign(
+        balcony=later.balcony.map({"yes": "true", "no": "false"})
+    )
     asked.to_csv(folder / "later.csv", index=False)
     told = [{"key": row.flat_id, "actual": row.rent} for row in later.itertuples()]
     (folder / "outcomes.json").write_text(json.dumps({"outcomes": told}), encoding="utf-8")
@@ -39,8 +41,8 @@ def make_flats(rows: int, levels: dict[str, float], first: int, seed: int) -> pd
     level = np.array([levels[name] for name in district])
     # Small flats cost more a square metre, and so do new ones and those from before the wars.
     worth = level * (area / 60) ** -0.2 * (1 + 0.12 * (built > 2010) + 0.08 * (built < 1920) + 0.05 * balcony)
-    rent = (worth * area * rng.lognormal(0, 0.07, rows)).round()
-    return pd.DataFrame(
+    rent = (worth * area * rng.lognormal(0, 0.07, rows)).round().astype(int)
+    flats = pd.DataFrame(
         {
             "flat_id": [f"F{number:05}" for number in range(first, first + rows)],
             "area": area,
@@ -52,12 +54,13 @@ def make_flats(rows: int, levels: dict[str, float], first: int, seed: int) -> pd
             "deposit": 3 * rent,
         }
     )
+    # Of one flat in 25 nobody knows the year.
+    return flats.assign(built=flats.built.astype("Int64").mask(rng.random(rows) < 0.04))
 
 
 def with_flaws(flats: pd.DataFrame) -> pd.DataFrame:
-    """The same with years that nobody knows, rooms that are no number, and rows that came twice."""
-    flawed = flats.astype({"built": "Int64", "rooms": object})
-    flawed.loc[flawed.index % 25 == 3, "built"] = pd.NA
+    """The same with rooms that are no number, and rows that came twice."""
+    flawed = flats.astype({"rooms": object})
     flawed.loc[flawed.index % 300 == 7, "rooms"] = "ask us"
     return pd.concat([flawed, flawed.iloc[:20]])
 

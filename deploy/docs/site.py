@@ -39,7 +39,7 @@ def _within_site(link: re.Match[str]) -> str:
     if not target.startswith("../"):
         return link[0]
     path = target.removeprefix("../")
-    name, _, heading = path.partition("#")
+    name = path.partition("#")[0]
     if name in FROM_ROOT:
         return f"[{text}]({path})"
     if not (ROOT / name).exists():

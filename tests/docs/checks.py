@@ -13,8 +13,8 @@ from tests.docs.pages import words
 
 # Programs that a command may start with besides our own; not all of them are on every machine.
 PROGRAMS = {
-    *("amtool", "cat", "cp", "curl", "docker", "dvc", "eval", "find", "git", "grep", "kubectl", "ls", "promtool"),
-    *("sed", "sha256sum", "sqlite3", "tail", "xargs"),
+    *("amtool", "cat", "cp", "curl", "docker", "dvc", "eval", "find", "git", "grep", "head", "kubectl", "ls"),
+    *("promtool", "sed", "sha256sum", "sleep", "source", "sqlite3", "tail", "xargs"),
 }
 PYTHON = {"python", ".venv/bin/python"}
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
@@ -24,10 +24,13 @@ def faults(command: str) -> list[str]:
     """What is wrong with a command, part by part of it: nothing, if it could be run."""
     parts: list[list[str]] = [[]]
     for word in words(command):
-        if word in ("&&", "|", ";", "&"):
+        ended = word.endswith(";")
+        if word in ("&&", "|", "&"):
             parts.append([])
         else:
-            parts[-1].append(word)
+            parts[-1].append(word.removesuffix(";"))
+        if ended:
+            parts.append([])
     return [fault for part in parts if part for fault in _faults(part)]
 
 

@@ -60,9 +60,7 @@ def mentioned_commands() -> list[Command]:
 def blocks(page: str) -> list[tuple[str, int, str]]:
     """A page's blocks of code: the language, the number of the first line, the text."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return [
-        (block[1], text.count("\n", 0, block.start(2)) + 1, block[2]) for block in BLOCK.finditer(text)
-    ]
+    return [(block[1], text.count("\n", 0, block.start(2)) + 1, block[2]) for block in BLOCK.finditer(text)]
 
 
 def commands_of(page: str, line: int, block: str) -> list[Command]:
