@@ -1,7 +1,7 @@
 """A made-up table to bring: rents of flats, as a CSV file with the flaws that such files have.
 
-Written into data/: `flats.csv`, what is known today; `later.csv`, flats that are advertised when the market has
-moved; `outcomes.json`, what those were let for in the end, as `/v1/feedback` takes it. No flat is real.
+Written into data/: `flats.csv`, what is known today; `later.csv`, flats that are advertised when the market
+has moved; `outcomes.json`, what those were let for in the end, as `/v1/feedback` takes it. No flat is real.
 """
 
 import json
@@ -22,9 +22,7 @@ def main() -> None:
     with_flaws(make_flats(3000, LEVELS, first=1, seed=0)).to_csv(folder / "flats.csv", index=False)
     later = make_flats(2000, LATER_LEVELS, first=3001, seed=1)
     # As the service takes it: in requests, true and false are the only words for it.
-    asked = later.drop(columns=["rent", "deposit"]).assign(
-        balcony=later.balcony.map({"yes": "true", "no": "false"})
-    )
+    asked = later.replace({"balcony": {"yes": "true", "no": "false"}}).drop(columns=["rent", "deposit"])
     asked.to_csv(folder / "later.csv", index=False)
     told = [{"key": row.flat_id, "actual": row.rent} for row in later.itertuples()]
     (folder / "outcomes.json").write_text(json.dumps({"outcomes": told}), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Commands as the pages show them: in `console` blocks, after "$ ", with what they print below; or in a sentence."""
+"""Commands as pages show them: in `console` blocks after "$ ", with what they print below; or in sentences."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 FIRST = ("README.md", "docs/index.md", "docs/tutorial.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-# What stands for a value in a command that is talked about.
+# How commands of this project begin.
 STARTS = ("make ", "run.py ", "python run.py", "python -m ", ".venv/bin/python ")
 
 

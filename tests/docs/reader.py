@@ -12,8 +12,6 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pyarrow.parquet
-from sklearn.datasets import load_iris
 
 from tests.bentos.running import free_port, wait_for
 from tests.conftest import ROOT
@@ -26,7 +24,7 @@ SERVICE = "127.0.0.1:3000"
 # What a person's shell would not have.
 OURS = ("MILLRACE_", "ZENML_", "BENTOML_", "MLFLOW_", "PROMETHEUS_", "PYTEST_")
 # Seconds that a command, or the start of a server, may take.
-PATIENCE = 300.0
+PATIENCE = 600.0
 
 
 class Reader:
@@ -42,7 +40,6 @@ class Reader:
         for path in (folder / "pyproject.toml", *(folder / "requirements").iterdir()):
             # Older than what was installed by them: nothing is installed anew.
             os.utime(path, (0, 0))
-        make_tables(folder)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         path = f"{folder / '.venv' / 'bin'}:{kept['PATH']}"
         self.environment = {**kept, "PATH": path, "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -61,9 +58,8 @@ class Reader:
             text = f"{text} --url http://127.0.0.1:{self.port}"
         typed = words(text)
         for name, path in SERVERS.items():
-            if typed[-1] == "&" or "make" in typed:
-                if name in typed:
-                    return self._serve(text.partition(" #")[0].rstrip(" &"), path)
+            if "make" in typed and name in typed:
+                return self._serve(text.partition(" #")[0].rstrip(" &"), path)
         done = subprocess.run(
             ["bash", "-c", text],
             cwd=self.folder,
@@ -112,18 +108,11 @@ class Reader:
         return log.read_text()
 
 
-def make_tables(folder: Path) -> None:
-    """The tables that pages take for granted, of which the reader has others."""
-    flowers = load_iris(as_frame=True).data
-    (folder / "flowers").mkdir()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(flowers), folder / "flowers" / "1.parquet")
-
-
 def is_shown(line: str, output: str) -> bool:
     """Whether a command printed a line that a page shows.
 
-    Three dots stand for anything, blanks for any blanks, and numbers with a decimal point for numbers that are
-    within a twentieth of them.
+    Three dots stand for anything, blanks for any blanks, numbers with a decimal point for numbers within a
+    twentieth of them.
     """
     pattern, numbers = "", []
     for part in re.findall(r"\.\.\.|\d[\d,]*\.\d+|\s+|.", line.strip()):
@@ -139,7 +128,10 @@ def is_shown(line: str, output: str) -> bool:
     # Lines are folded where the terminal ends, and tables have frames.
     flat = re.sub(r"\s+", " ", output)
     return any(
-        all(abs(_number(got) - number) <= abs(number) / 20 for got, number in zip(found.groups(), numbers))
+        all(
+            abs(_number(got) - number) <= abs(number) / 20
+            for got, number in zip(found.groups(), numbers, strict=True)
+        )
         for found in re.finditer(pattern, flat)
     )
 

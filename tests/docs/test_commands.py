@@ -1,4 +1,4 @@
-"""Every command of the pages: run as a reader would, in one clone, page by page; or listed, with a reason, and checked."""
+"""Every command of the pages: run as a reader would, page by page; or listed, with a reason, and checked."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.docs.checks import faults
 from tests.docs.elsewhere import ELSEWHERE
-from tests.docs.pages import Command, existing, mentioned_commands, shown_commands
+from tests.docs.pages import Command, existing, mentioned_commands, shown_commands, words
 from tests.docs.reader import Reader, is_shown
 
 
@@ -20,8 +20,15 @@ def reasons(command: Command) -> list[str]:
     return [pattern for pattern in ELSEWHERE if fnmatchcase(text, pattern)]
 
 
+def is_repeated(command: Command) -> bool:
+    """Whether it sets up what an earlier page has set up."""
+    before = SHOWN[: SHOWN.index(command)]
+    setup = words(command.text) == ["make", "train"]
+    return setup and any(words(earlier.text) == ["make", "train"] for earlier in before)
+
+
 SHOWN = shown_commands()
-RUN = [command for command in SHOWN if not reasons(command)]
+RUN = [command for command in SHOWN if not reasons(command) and not is_repeated(command)]
 
 
 @pytest.fixture(scope="module")
