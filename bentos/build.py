@@ -49,11 +49,13 @@ def store_model(bundle_folder: Path, name: str, digest: str, version: str) -> st
                 if copy_bundle(bundle_folder, Path(model.path) / BUNDLE) != digest:
                     raise UserError(f"{bundle_folder}: is not the bundle with the digest {digest}.")
             _move_in(scratch / tag.path(), target)
+            # BentoML looks for the newest when this is gone.
+            target.with_name(LATEST).unlink(missing_ok=True)
     return str(tag)
 
 
-def build_bento(model_tag: str) -> str:
-    """Build the Bento that serves a BentoML model, unless it is there, and make it the latest.
+def build_bento(model_tag: str, *, latest: bool = True) -> str:
+    """Build the Bento that serves a BentoML model, unless it is there, and make it the `latest`.
 
     Returns its tag: the model's, followed by the first 8 digits of the digest of the code around it.
     """
@@ -82,7 +84,8 @@ def build_bento(model_tag: str) -> str:
             # hashes twice, and copy them into bento.yaml, which every start reads.
             shutil.copy(ROOT / REQUIREMENTS, Path(bento.path) / "env" / "python" / "requirements.txt")
             _move_in(scratch / tag.path(), target)
-    _make_latest(target)
+    if latest:
+        _make_latest(target)
     return str(tag)
 
 
@@ -144,5 +147,3 @@ def _move_in(item: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     item.rename(target)
-    # BentoML looks for the newest when this is gone.
-    target.with_name(LATEST).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ problems and stacks of the folder `configs`, and returns what is to be run.
 """
 
 from commands import (
+    deployment,
     experiment,
     forgetting,
     inference,
@@ -26,6 +27,7 @@ PIPELINES = {
     "simulation": simulation.prepare,
     "experiment": experiment.prepare,
     "forgetting": forgetting.prepare,
+    "deployment": deployment.prepare,
 }
 # They know nothing of ZenML: no store is opened for them.
 WITHOUT_STORE = frozenset({"simulation"})

@@ -14,7 +14,9 @@ Start = Callable[..., None]
 OPTIONS = {
     ("inference",): ("input", "output", "model", "explain", "intervals", "overwrite"),
     ("inference", "training"): ("engine", "scheduler"),
-    ("promotion",): ("from", "to", "version", "roll_back"),
+    ("promotion",): ("from", "to"),
+    ("promotion", "deployment"): ("version", "roll_back"),
+    ("deployment",): ("image",),
     ("promotion", "forgetting"): ("dry_run",),
     ("forgetting",): ("key",),
     ("monitoring",): ("since",),
@@ -51,7 +53,11 @@ def make_parser(pipelines: Iterable[str]) -> argparse.ArgumentParser:
         metavar="URI",
         help="a file, a database's table or a DVC revision instead of the problem's source: docs/sources.md",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="for profiling: the column to predict")
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="for profiling: the column to predict; for deployment: a name in configs/targets/, or a file",
+    )
     scoring = parser.add_argument_group("for inference")
     scoring.add_argument("--input", metavar="URI", help="a table, a folder, or a pattern: a/*.parquet")
     scoring.add_argument(
@@ -122,11 +128,18 @@ def make_parser(pipelines: Iterable[str]) -> argparse.ArgumentParser:
         help="change a setting, e.g. seed=7 or candidates.lightgbm.num_leaves=63; KEY=null removes it",
     )
     parser.add_argument("--no-cache", action="store_true", help="run every step, also those unchanged")
-    moving = parser.add_argument_group("for promotion")
+    moving = parser.add_argument_group("for promotion and deployment")
     moving.add_argument("--from", metavar="STACK", help="where the version is")
     moving.add_argument("--to", metavar="STACK", help="where it is to be champion")
     moving.add_argument("--version", metavar="N", help="which one (the champion)")
-    moving.add_argument("--roll-back", action="store_true", help="back to the champion before, on --to")
+    moving.add_argument(
+        "--roll-back",
+        action="store_true",
+        help="back to the champion before, on --to; to what was deployed before, on --target",
+    )
+    moving.add_argument(
+        "--image", metavar="NAME@DIGEST", help="one that is built already, for a target that runs images"
+    )
     moving.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing (forgetting, too)"
     )

@@ -44,11 +44,11 @@ def build_champion(stack: str, problem: str) -> str:
     return build(store_model(champion.folder, problem, champion.digest, champion.version))
 
 
-def build_version(version: Registration) -> str:
-    """Build a registered version's Bento, unless it is there, and make it the latest; returns its tag."""
+def build_version(version: Registration, *, latest: bool = True) -> str:
+    """Build a registered version's Bento, unless it is there, and make it the `latest`; returns its tag."""
     from bentos.build import build_bento as build
 
-    return build(store_version(version))
+    return build(store_version(version), latest=latest)
 
 
 def store_version(version: Registration) -> str:

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, ValidationError
 
@@ -13,13 +14,19 @@ from targets.target import Target
 
 # The module of each kind, imported when one is asked for: what it needs may be heavy. Its `Settings` say how
 # the file is written.
-KINDS: dict[str, str] = {}
+KINDS = {
+    "process": "targets.process",
+    "compose": "targets.compose",
+}
 
 
 class TargetSettings(Strict):
-    """What the file of any target says."""
+    """What the file of any target says; `runs_images` says whether what runs there is an image."""
+
+    runs_images: ClassVar[bool] = True
 
     kind: str
+    api_key: str | None = Field(None, repr=False, description="one that opens `predict`, if the service asks")
     watch_seconds: float = Field(60, ge=0, description="how long a new release is watched under traffic")
     max_failed: float = Field(0.01, ge=0, le=1, description="share of its requests that may fail meanwhile")
 
@@ -34,12 +41,12 @@ def target_names(folder: Path) -> list[str]:
 
 
 def load_target_file(name: str, folder: Path) -> TargetSettings:
-    """Read `<folder>/<name>.yaml`.
+    """Read `<folder>/<name>.yaml`, or the file that `name` is the path of.
 
     Raises:
         UserError: no such target, a faulty file, or variables that are not set.
     """
-    path = folder / f"{name}.yaml"
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
     if not path.is_file():
         raise unknown("target", name, target_names(folder))
     data, node = read_yaml(path)
@@ -48,7 +55,7 @@ def load_target_file(name: str, folder: Path) -> TargetSettings:
         raise UserError(
             f"{path}: its kind is '{kind}'; known: {', '.join(KINDS)}.{nearest(str(kind), KINDS)}"
         )
-    variables = Variables(name)
+    variables = Variables(path.stem)
     data = variables.fill(data, str(path))
     variables.require(path)
     model: type[TargetSettings] = import_module(KINDS[kind]).Settings

@@ -60,7 +60,7 @@ class Target(Protocol):
         """What the one that has the traffic has had since `switch`."""
 
     def switch_back(self) -> None:
-        """Give the traffic to the one before again."""
+        """Give the traffic to the one before again; to nobody, if there was none."""
 
     def retire(self) -> None:
         """End the one before, after its last requests."""

@@ -5,8 +5,8 @@ import shlex
 import sys
 import time
 
-from deploy.staging import processes
 from deploy.staging.staging import Staging
+from millrace import processes
 from millrace.errors import UserError
 from stacks import environment
 

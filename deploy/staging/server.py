@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.staging import processes
+from millrace import processes
 from millrace.errors import UserError
 
 # Generous: on a busy machine the slowest has taken 40 s.

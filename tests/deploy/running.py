@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from deploy.staging import processes
 from deploy.staging.server import Server
 from deploy.staging.settings import Settings
 from deploy.staging.staging import Staging
+from millrace import processes
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from deploy.staging import processes
 from deploy.staging.settings import BUCKET
+from millrace import processes
 from tests.deploy.running import RunningStaging
 
 NAMES = [

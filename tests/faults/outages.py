@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.staging import processes
+from millrace import processes
 from tests.conftest import Home, make_home
 from tests.deploy.running import RunningStaging, running_staging
 from tests.faults.refusals import FAULTS, refusal

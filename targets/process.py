@@ -1,0 +1,128 @@
+"""The target `process`: the Bento itself, as a process of this machine, behind HAProxy."""
+
+import os
+import shutil
+import signal
+import sys
+import tarfile
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from millrace import processes
+from millrace.errors import UserError
+from stacks.environment import home
+from targets.blue_green import PROXY, BlueGreen, Name
+from targets.files import TargetSettings
+from targets.proxy import CONFIGURATION, Colour
+from targets.target import Release
+
+# Where Debian has it, which only root's PATH names.
+PROGRAMS = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/usr/local/sbin"
+OWN = "MILLRACE_SERVE_"
+# Within which a service that is told to end has answered what it was asked.
+END_SECONDS = 60
+
+
+class Settings(TargetSettings):
+    """Where HAProxy listens, and the services behind it; all on 127.0.0.1."""
+
+    runs_images: ClassVar[bool] = False
+
+    kind: Literal["process"]
+    port: int = Field(3000, ge=1, le=65535)
+    blue_port: int = Field(3011, ge=1, le=65535)
+    green_port: int = Field(3012, ge=1, le=65535)
+
+    def make(self, problem: str) -> BlueGreen:
+        """The target for the service of a problem."""
+        folder = home() / "deployments" / problem / "process"
+        folder.mkdir(parents=True, exist_ok=True)
+        ports: dict[Colour, int] = {"blue": self.blue_port, "green": self.green_port}
+        urls: dict[Colour, str] = {colour: f"http://127.0.0.1:{port}" for colour, port in ports.items()}
+        runner = Processes(folder, problem, ports)
+        return BlueGreen(folder, f"http://127.0.0.1:{self.port}", urls, runner, runs_images=False)
+
+
+class Processes:
+    """A `Runner` of processes, which go on when the command that started them ends."""
+
+    def __init__(self, folder: Path, problem: str, ports: dict[Colour, int]) -> None:
+        self._folder = folder
+        self._problem = problem
+        self._ports = ports
+
+    def start_proxy(self) -> None:
+        """Start HAProxy in the target's folder."""
+        program = shutil.which("haproxy", path=PROGRAMS)
+        if program is None:
+            raise UserError("The target 'process' needs HAProxy: sudo apt-get install haproxy")
+        command = [program, "-db", "-C", str(self._folder), "-f", CONFIGURATION]
+        processes.stop(self._record(PROXY), signal.SIGUSR1)
+        processes.start(self._record(PROXY), command, {}, None, self._log(PROXY))
+
+    def end_proxy(self) -> None:
+        """End it, softly: SIGUSR1 lets it answer what it was asked."""
+        processes.stop(self._record(PROXY), signal.SIGUSR1)
+
+    def start(self, colour: Colour, release: Release) -> None:
+        """Unpack the Bento, with its model, and serve it."""
+        place = self._folder / colour
+        shutil.rmtree(place, ignore_errors=True)
+        _unpack(release.bento, place / "bento")
+        # Each service needs one of its own: it empties the folder of Prometheus' numbers in it.
+        (place / "bentoml").mkdir()
+        environment = {"BENTOML_HOME": str(place / "bentoml"), **self._settings()}
+        command = [
+            *(str(Path(sys.executable).with_name("bentoml")), "serve", str(place / "bento")),
+            *("--host", "127.0.0.1", "--port", str(self._ports[colour])),
+        ]
+        self._log(colour).unlink(missing_ok=True)
+        processes.start(self._record(colour), command, environment, None, self._log(colour))
+
+    def runs(self, colour: Colour) -> bool:
+        """Whether its process lives."""
+        return processes.is_led(self._record(colour))
+
+    def end(self, colour: Colour) -> None:
+        """End it by SIGTERM, and by force if that takes too long."""
+        processes.stop(self._record(colour), signal.SIGTERM, END_SECONDS)
+
+    def log(self, name: Name) -> str:
+        """All that a place or the proxy has said."""
+        path = self._log(name)
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def _settings(self) -> dict[str, str]:
+        """The caller's settings of the service; log and gauges are where `make serve` has them."""
+        from bentos.build import bentoml_home
+        from bentos.settings import from_environment
+
+        settings, here = from_environment(), bentoml_home()
+        log = settings.log_settings(self._problem, here)
+        return {
+            **{name: value for name, value in os.environ.items() if name.startswith(OWN)},
+            f"{OWN}LOG": log.uri if log else "off",
+            f"{OWN}VERDICT": str(settings.verdict_file(self._problem, here)),
+            "BENTOML_DO_NOT_TRACK": "True",
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+
+    def _record(self, name: Name) -> Path:
+        return self._folder / "run" / f"{name}.json"
+
+    def _log(self, name: Name) -> Path:
+        return self._folder / "logs" / f"{name}.log"
+
+
+def _unpack(bento: str, folder: Path) -> None:
+    """Put a Bento of this machine's store, with the model that it only names there, into a new folder."""
+    import bentoml
+
+    folder.mkdir(parents=True)
+    packed = folder.with_name("packed.bento")
+    bentoml.bentos.export_bento(bento, str(packed))
+    with tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")
+    packed.unlink()
