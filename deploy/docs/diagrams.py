@@ -1,8 +1,8 @@
 """python -m deploy.docs.diagrams: draw the pipelines' steps and the rooms' imports, as the code has them.
 
-Steps and their order are what ZenML makes of each pipeline before it would run it, and what a step does is the
-first line of its docstring; rooms are the layers of import-linter's contract in pyproject.toml, and what they import
-is read from their modules.
+Steps and their order are what ZenML makes of a pipeline before it would run it, and what a step does is the
+beginning of its docstring; rooms are the layers of import-linter's contract in pyproject.toml, and what they
+import is read from their modules.
 """
 
 import inspect
@@ -21,6 +21,7 @@ from deploy.docs.drawing import Box, draw
 from millrace.contract import load_problem
 from millrace.settings import TrainingSettings
 from pipelines.configuration import load_configuration
+from pipelines.deployment import deployment
 from pipelines.experiment import experiment, planning, settling
 from pipelines.inference import inference
 from pipelines.large_training import large_training
@@ -38,6 +39,7 @@ FIGURES: dict[str, dict[str, Pipeline]] = {
     "monitoring": {"": monitoring},
     "inference": {"": inference},
     "profiling": {"": profiling},
+    "deployment": {"": deployment},
     "experiment": {
         "--plan": planning,
         "a look": experiment,
@@ -79,7 +81,7 @@ def invocations(pipeline: Pipeline) -> dict[str, StepInvocation]:
 
 
 def layers(steps: dict[str, StepInvocation]) -> list[list[Box]]:
-    """Steps in layers, each after those that it waits for; invocations of one step that wait alike are one box."""
+    """Steps in layers, each after those that it waits for; of one step all of a layer are one box."""
     before = {name: set(step.upstream_steps) for name, step in steps.items()}
     depth: dict[str, int] = {}
     for name in steps:

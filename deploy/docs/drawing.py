@@ -13,8 +13,8 @@ svg{font:12px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .name{fill:#16262d}.text{fill:#44555c;font-family:system-ui,"Segoe UI",Helvetica,Arial,sans-serif}
 .head{fill:#16262d;font-weight:600;font-family:system-ui,"Segoe UI",Helvetica,Arial,sans-serif}
 .arrow{stroke:#4d6b78;fill:none}.tip{fill:#4d6b78}
-@media (prefers-color-scheme:dark){.page{fill:#1e2129}.box{fill:#2a333b;stroke:#8fb3c1}.name,.head{fill:#e8eef0}
-.text{fill:#b3c0c5}.arrow{stroke:#8fb3c1}.tip{fill:#8fb3c1}}
+@media (prefers-color-scheme:dark){.page{fill:#1e2129}.box{fill:#2a333b;stroke:#8fb3c1}
+.name,.head{fill:#e8eef0}.text{fill:#b3c0c5}.arrow{stroke:#8fb3c1}.tip{fill:#8fb3c1}}
 """
 
 
@@ -44,7 +44,7 @@ class Box:
 
 
 def draw(figures: dict[str, Sequence[Sequence[Box]]], note: str = "") -> str:
-    """Figures below one another, each with a heading ("" for none): layers from above, of boxes side by side."""
+    """Figures below one another, each under its heading ("" for none): layers of boxes side by side."""
     parts: list[str] = []
     y = 12.0
     for heading, layers in figures.items():
@@ -55,11 +55,11 @@ def draw(figures: dict[str, Sequence[Sequence[Box]]], note: str = "") -> str:
     if note:
         parts.append(_text(12, y + 6, note, "text"))
         y += 20
-    style = STYLE.replace("\n", "")
+    style, size = STYLE.replace("\n", ""), f'width="{WIDTH}" height="{y:g}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:g}" width="{WIDTH}" height="{y:g}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:g}" {size}>',
         f"<style>{style}</style>",
-        f'<rect class="page" width="{WIDTH}" height="{y:g}"/>',
+        f'<rect class="page" {size}/>',
         *parts,
         "</svg>",
     ]
@@ -68,16 +68,15 @@ def draw(figures: dict[str, Sequence[Sequence[Box]]], note: str = "") -> str:
 
 def _figure(parts: list[str], layers: Sequence[Sequence[Box]], y: float) -> float:
     """Draw layers from `y` on, and return where the last one ends."""
-    placed: dict[str, tuple[float, float, float]] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for layer in layers:
         height = max(box.height for box in layer)
         x = (BOXES - sum(box.width for box in layer) - BETWEEN * (len(layer) - 1)) / 2
         for box in layer:
             middle = x + box.width / 2
-            for before in box.after:
-                parts.append(_arrow(placed[before][0], placed[before][1], middle, y))
+            parts += [_arrow(*ends[before], middle, y) for before in box.after]
             parts += _box(box, x, y)
-            placed[box.name] = middle, y + box.height, x
+            ends[box.name] = middle, y + box.height
             x += box.width + BETWEEN
         texts = [f"{box.name}: {box.text}" if len(layer) > 1 else box.text for box in layer]
         top = y + height / 2 - LINE * (len(texts) - 1) / 2 + 4

@@ -13,7 +13,22 @@ from tests.docs.pages import words
 
 # Programs that a command may start with besides our own; not all of them are on every machine.
 PROGRAMS = {
-    *("amtool", "cat", "cp", "curl", "docker", "dvc", "eval", "find", "git", "grep", "head", "kubectl", "ls"),
+    *(
+        "amtool",
+        "cat",
+        "cp",
+        "curl",
+        "df",
+        "docker",
+        "dvc",
+        "eval",
+        "find",
+        "git",
+        "grep",
+        "head",
+        "kubectl",
+        "ls",
+    ),
     *("promtool", "sed", "sha256sum", "sleep", "source", "sqlite3", "tail", "xargs"),
 }
 PYTHON = {"python", ".venv/bin/python"}

@@ -4,6 +4,8 @@
 # or what it stands for, with other settings. What matches none of these is run.
 ELSEWHERE = {
     "make test": "runs this very test",
+    "make lint": "looks at a repository of git's, which the clone is not; .ci/run begins with it",
+    "make docs": "tests/docs/test_site.py builds and opens it",
     "make rehearsal": "five minutes; tests/deploy/test_rehearsal.py plays it",
     "make staging*": "tests/deploy/test_staging.py starts these servers, asks and stops them",
     "* --stack staging*": "needs that staging: tests/stacks/test_staging.py",
@@ -24,6 +26,8 @@ ELSEWHERE = {
     "docker *": "no Docker engine is here: tests/deploy/test_compose.py, tests/bentos/test_image.py",
     "cp deploy/compose/.env.example *": "of the Docker staging: tests/deploy/test_compose.py",
     "kubectl *": "needs a cluster; tests/scheduler/test_kubernetes.py checks what is applied",
+    "amtool *": "asks that staging's Alertmanager: tests/deploy/test_alerting.py",
+    '* --reason "Decay, *': "docs/tutorial.md runs it, for another reason",
     "*s3://*": "needs a bucket: tests/pipelines/test_inference.py, tests/millrace/test_batch_stores.py",
     "* --scheduler tcp://dask:8786": "needs that cluster: tests/millrace/test_cluster.py starts one",
     "* --engine dask": "starts a cluster: tests/millrace/test_cluster.py",

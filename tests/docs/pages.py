@@ -1,4 +1,4 @@
-"""Commands as pages show them: in `console` blocks after "$ ", with what they print below; or in sentences."""
+"""Commands as pages show them: in `console` blocks, with what they print below, or in a sentence."""
 
 import re
 import shlex

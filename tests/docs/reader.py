@@ -1,7 +1,7 @@
 """Somebody who reads the pages in a clone of their own, with .venv activated, and types what they show.
 
-What is typed is what the page shows but for this: what serves is given a free PORT, and commands that ask the
-service ask there; curl ends with an error if it is answered one.
+What is typed is what the page shows but for this: what serves is given a free port, and what asks it asks
+there; curl ends with an error if it is answered one; a deployment is watched for seconds, not for a minute.
 """
 
 import os
@@ -12,15 +12,22 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import yaml
 
+from millrace import processes
 from tests.bentos.running import free_port, wait_for
 from tests.conftest import ROOT
 from tests.docs.pages import Command, words
 
-# What serves until it is stopped, and where it answers when it is ready.
-SERVERS = {"serve": "/readyz", "dashboard": "/", "mlflow": "/", "scheduler": "/livez"}
-# Where the pages say that a service is.
-SERVICE = "127.0.0.1:3000"
+# Targets of make that serve until they are stopped: the port that pages name, and what tells whether they are
+# ready.
+SERVERS = {
+    "serve": (3000, "/readyz"),
+    "scheduler": (3002, "/livez"),
+    "mlflow": (5000, "/"),
+    "dashboard": (8237, "/"),
+}
+TARGET = "configs/targets/process.yaml"
 # What a person's shell would not have.
 OURS = ("MILLRACE_", "ZENML_", "BENTOML_", "MLFLOW_", "PROMETHEUS_", "PYTEST_")
 # Seconds that a command, or the start of a server, may take.
@@ -33,13 +40,16 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.page = ""
-        self.port = 0
+        self.ports = {server: free_port() for server in SERVERS}
         self.servers: list[subprocess.Popen[bytes]] = []
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         (folder / ".venv").symlink_to(ROOT / ".venv")
         for path in (folder / "pyproject.toml", *(folder / "requirements").iterdir()):
             # Older than what was installed by them: nothing is installed anew.
             os.utime(path, (0, 0))
+        target = folder / TARGET
+        settings = {**yaml.safe_load(target.read_text()), "port": self.ports["serve"], "watch_seconds": 3}
+        target.write_text(yaml.safe_dump({**settings, "blue_port": free_port(), "green_port": free_port()}))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         path = f"{folder / '.venv' / 'bin'}:{kept['PATH']}"
         self.environment = {**kept, "PATH": path, "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -52,14 +62,16 @@ class Reader:
         if command.page != self.page:
             self.stop()
             self.page = command.page
-        text = command.text.replace(SERVICE, f"127.0.0.1:{self.port}")
+        text = command.text
+        for server, (port, _) in SERVERS.items():
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{self.ports[server]}")
         text = re.sub(r"^curl ", "curl --fail-with-body ", text)
         if "--pipeline simulation" in text:
-            text = f"{text} --url http://127.0.0.1:{self.port}"
+            text = f"{text} --url http://127.0.0.1:{self.ports['serve']}"
         typed = words(text)
-        for name, path in SERVERS.items():
-            if "make" in typed and name in typed:
-                return self._serve(text.partition(" #")[0].rstrip(" &"), path)
+        for server in SERVERS:
+            if "make" in typed and server in typed:
+                return self._serve(server, text.partition(" #")[0].rstrip(" &"))
         done = subprocess.run(
             ["bash", "-c", text],
             cwd=self.folder,
@@ -75,19 +87,21 @@ class Reader:
         return done.stdout
 
     def stop(self) -> None:
-        """Stop all servers."""
+        """Stop all servers, and what was deployed."""
         for server in self.servers:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
         self.servers.clear()
+        for record in self.folder.glob(".millrace/deployments/*/process/run/*.json"):
+            processes.stop(record, signal.SIGTERM)
 
-    def _serve(self, text: str, path: str) -> str:
-        self.port = free_port()
+    def _serve(self, server: str, text: str) -> str:
+        port, path = self.ports[server], SERVERS[server][1]
         log = self.folder / "server.log"
         with log.open("w") as output:
-            server = subprocess.Popen(
-                ["bash", "-c", f"{text} PORT={self.port}"],
+            process = subprocess.Popen(
+                ["bash", "-c", f"{text} PORT={port}"],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -95,12 +109,12 @@ class Reader:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.servers.append(server)
+        self.servers.append(process)
 
         def is_ready() -> bool:
-            assert server.poll() is None, log.read_text()
+            assert process.poll() is None, log.read_text()
             try:
-                return httpx.get(f"http://127.0.0.1:{self.port}{path}", follow_redirects=True).is_success
+                return httpx.get(f"http://127.0.0.1:{port}{path}", follow_redirects=True).is_success
             except httpx.TransportError:
                 return False
 
