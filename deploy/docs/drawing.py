@@ -6,7 +6,7 @@ from html import escape
 
 # Pixels. A letter of the boxes' fixed-width font is 0.602 of its size in most of them; a little more is safe.
 LETTER, LINE, PADDING = 7.4, 17, 9
-BOXES, GAP, BETWEEN, WIDTH = 330, 34, 14, 1000
+BOXES, GAP, BETWEEN, WIDTH = 250, 26, 14, 880
 STYLE = """
 svg{font:12px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .page{fill:#fff}.box{fill:#eef3f5;stroke:#4d6b78}.always{stroke-dasharray:4 3}

@@ -52,7 +52,7 @@ class Reader:
         target.write_text(yaml.safe_dump({**settings, "blue_port": free_port(), "green_port": free_port()}))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         path = f"{folder / '.venv' / 'bin'}:{kept['PATH']}"
-        self.environment = {**kept, "PATH": path, "COLUMNS": "120", "OMP_WAIT_POLICY": "PASSIVE"}
+        self.environment = {**kept, "PATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
 
     def type(self, command: Command) -> str:
         """Run a command to its end and return what it printed; of a server, until it is ready.
