@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 
 # Pixels. A letter of the boxes' fixed-width font is 0.602 of its size in most of them; a little more is safe.
 LETTER, LINE, PADDING = 7.4, 17, 9
 BOXES, GAP, BETWEEN, WIDTH = 250, 26, 14, 880
+# What is beside a box goes on in the next line after so many.
+LETTERS = 92
 STYLE = """
 svg{font:12px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .page{fill:#fff}.box{fill:#eef3f5;stroke:#4d6b78}.always{stroke-dasharray:4 3}
@@ -70,15 +73,19 @@ def _figure(parts: list[str], layers: Sequence[Sequence[Box]], y: float) -> floa
     """Draw layers from `y` on, and return where the last one ends."""
     ends: dict[str, tuple[float, float]] = {}
     for layer in layers:
-        height = max(box.height for box in layer)
+        texts = [
+            line
+            for box in layer
+            for line in wrap(f"{box.name}: {box.text}" if len(layer) > 1 else box.text, LETTERS)
+        ]
+        height = max(LINE * len(texts), *(box.height for box in layer))
         x = (BOXES - sum(box.width for box in layer) - BETWEEN * (len(layer) - 1)) / 2
         for box in layer:
-            middle = x + box.width / 2
-            parts += [_arrow(*ends[before], middle, y) for before in box.after]
-            parts += _box(box, x, y)
-            ends[box.name] = middle, y + box.height
+            middle, top = x + box.width / 2, y + (height - box.height) / 2
+            parts += [_arrow(*ends[before], middle, top) for before in box.after]
+            parts += _box(box, x, top)
+            ends[box.name] = middle, top + box.height
             x += box.width + BETWEEN
-        texts = [f"{box.name}: {box.text}" if len(layer) > 1 else box.text for box in layer]
         top = y + height / 2 - LINE * (len(texts) - 1) / 2 + 4
         parts += [_text(BOXES + 16, top + LINE * number, text, "text") for number, text in enumerate(texts)]
         y += height + GAP

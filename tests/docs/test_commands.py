@@ -1,16 +1,19 @@
 """Every command of the pages: run as a reader would, page by page; or listed, with a reason, and checked."""
 
+import ast
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.contract import parse_problem
 from tests.docs.checks import faults
 from tests.docs.elsewhere import ELSEWHERE
-from tests.docs.pages import Command, existing, mentioned_commands, shown_commands, words
+from tests.docs.pages import Command, blocks, existing, mentioned_commands, pages, shown_commands, words
 from tests.docs.reader import Reader, is_shown
 
 
@@ -56,6 +59,19 @@ def test_what_is_not_run_is_on_the_list_for_a_reason_that_holds() -> None:
     for reason in ELSEWHERE.values():
         for path in re.findall(r"\btests/\S+?\.py", reason):
             assert existing(path), f"{path}: no such test"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_other_blocks_are_in_their_language(page: str) -> None:
+    for language, line, text in blocks(page):
+        if language == "python":
+            ast.parse(text)
+        elif language == "yaml":
+            content = yaml.safe_load(text)
+            if "name" in content and "features" in content:
+                assert parse_problem(content).name == content["name"]
+        else:
+            assert language in ("", "console", "sql"), f"{page}:{line}: {language}"
 
 
 @pytest.mark.parametrize(
