@@ -6,6 +6,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROBLEM ?= housing_sample
 PORT ?= 3000
+TARGET ?= process
 BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where it is set, every process compiles every module of the project anew: a second of each command.
@@ -33,6 +34,16 @@ torch: .venv/.torch ## install PyTorch, for the candidate `network`
 .PHONY: serve
 serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with STACK=NAME, that stack's champion
 	@$(STATE) $(if $(STACK),&& $(RUN) -m steps.serve $(STACK) $(PROBLEM)) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
+
+.PHONY: deploy
+deploy: .venv/.run ## deploy PROBLEM's champion, or VERSION, to TARGET (process): docs/deployment.md; STACK, IMAGE
+	@$(if $(filter process,$(TARGET)),bash deploy/system-packages.sh haproxy)
+	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) $(if $(STACK),--stack $(STACK)) \
+		$(if $(VERSION),--version $(VERSION)) $(if $(IMAGE),--image $(IMAGE))
+
+.PHONY: roll-back
+roll-back: .venv/.run ## deploy again what TARGET had before
+	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) $(if $(STACK),--stack $(STACK)) --roll-back
 
 .PHONY: image
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
@@ -190,7 +201,7 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
 	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
-		mmdebstrap buildah podman runc
+		haproxy mmdebstrap buildah podman runc
 	@touch $@
 
 .venv/.tools: requirements/tools.txt .venv/.uv

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
 # the tests of databases start, `chromium`, the browser that the tests of the page open, the other servers of
-# `make staging`: `mariadb`, `ceph`, `prometheus`; `docker-compose`, which reads deploy/compose in tests; `mmdebstrap`,
+# `make staging`: `mariadb`, `ceph`, `prometheus`; `haproxy`, which stands before the services that
+# are deployed to this machine; `docker-compose`, which reads deploy/compose in tests; `mmdebstrap`,
 # `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; and `wrk`,
 # which benchmarks ask a service with.
 set -euo pipefail
@@ -13,6 +14,7 @@ have() {
         mariadb) PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null ;;
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
+        haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
         docker-compose | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
@@ -40,8 +42,10 @@ install() {
     fi
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-    if [[ $* == *prometheus* ]] && command -v systemctl >/dev/null; then
-        systemctl --quiet disable prometheus prometheus-alertmanager || true
+    if command -v systemctl >/dev/null; then
+        for unit in prometheus prometheus-alertmanager haproxy; do
+            [[ " $* " != *" $unit "* ]] || systemctl --quiet disable "$unit" || true
+        done
     fi
 }
 

@@ -1,9 +1,11 @@
 """The image of a Bento: built by deploy/image.sh, pushed to where a target finds it.
 
-By docker, or by what the variable BUILDER names: podman or buildah.
+By docker, or by what the variable BUILDER names, podman or buildah; BUILD_OPTIONS are further options of the
+build.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -24,7 +26,7 @@ def build(bento: str) -> str:
     Raises:
         UserError: no builder, or it failed; with the end of what it said.
     """
-    _run("bash", "deploy/image.sh", bento)
+    _run("bash", "deploy/image.sh", bento, *shlex.split(os.environ.get("BUILD_OPTIONS", "")))
     return bento
 
 

@@ -23,6 +23,8 @@ ELSEWHERE = {
     "* --set seed=7 *": "one training more: tests/pipelines/test_training.py",
     "* --data my.csv --target price": "docs/tutorial.md drafts a table that is there",
     "* --problem my": "docs/tutorial.md trains the draft",
+    "make deploy VERSION=1 TARGET=compose": "needs a container engine: tests/targets/test_compose_target.py",
+    "make roll-back": "nothing was there before: tests/targets/test_process_target.py",
     "docker *": "no Docker engine is here: tests/deploy/test_compose.py, tests/bentos/test_image.py",
     "cp deploy/compose/.env.example *": "of the Docker staging: tests/deploy/test_compose.py",
     "kubectl *": "needs a cluster; tests/scheduler/test_kubernetes.py checks what is applied",

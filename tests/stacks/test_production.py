@@ -98,3 +98,11 @@ def test_a_run_is_told_the_stack_s_settings_and_its_own_come_first(production: S
     configured = empty.with_options(settings=production.settings, **production.run_options())
     assert configured.configuration.retry == StepRetryConfig(max_retries=2, delay=10, backoff=2)
     assert "docker" in configured.configuration.settings
+
+
+def test_the_clients_stack_has_the_same_servers_and_its_steps_here(production: Stack) -> None:
+    client = load_stack_file("production-client", STACKS)
+    assert client.server == production.server
+    assert client.components["orchestrator"].flavor == "local"
+    for kind in ("artifact_store", "experiment_tracker"):
+        assert client.components[kind] == production.components[kind]

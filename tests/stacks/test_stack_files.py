@@ -175,7 +175,7 @@ def test_every_secret_that_zenml_s_flavors_have_is_known_as_one() -> None:
     assert not is_secret("authentication_secret")
 
 
-@pytest.mark.parametrize("name", ["local", "staging", "production"])
+@pytest.mark.parametrize("name", ["local", "staging", "production", "production-client"])
 def test_the_shipped_stacks_are_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert name in stack_names(STACKS)
     check_file(STACKS / f"{name}.yaml", monkeypatch)
