@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 FIRST = ("README.md", "docs/index.md", "docs/tutorial.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+OPTIONAL = re.compile(r"\[(--[^\]]+)\]")
 # How commands of this project begin.
 STARTS = ("make ", "run.py ", "python run.py", "python -m ", ".venv/bin/python ")
 
@@ -47,9 +48,9 @@ def shown_commands() -> list[Command]:
 
 
 def mentioned_commands() -> list[Command]:
-    """Commands of this project within sentences and tables."""
+    """Commands of this project within sentences and tables; with the options that stand in brackets."""
     return [
-        Command(page, text.count("\n", 0, found.start()) + 1, found[1])
+        Command(page, text.count("\n", 0, found.start()) + 1, OPTIONAL.sub(r"\1", found[1]))
         for page in pages()
         for text in [_without_blocks((ROOT / page).read_text(encoding="utf-8"))]
         for found in INLINE.finditer(text)
