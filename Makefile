@@ -201,7 +201,7 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
 	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
-		haproxy mmdebstrap buildah podman runc
+		docker-registry haproxy mmdebstrap buildah podman runc
 	@touch $@
 
 .venv/.tools: requirements/tools.txt .venv/.uv

@@ -2,7 +2,7 @@
 # What pip cannot bring: the system's OpenMP runtime for LightGBM and, if asked for, `postgresql`, the server that
 # the tests of databases start, `chromium`, the browser that the tests of the page open, the other servers of
 # `make staging`: `mariadb`, `ceph`, `prometheus`; `haproxy`, which stands before the services that
-# are deployed to this machine; `docker-compose`, which reads deploy/compose in tests; `mmdebstrap`,
+# are deployed to this machine; `docker-compose`, which reads deploy/compose in tests; `docker-registry`, to which they push; `mmdebstrap`,
 # `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; and `wrk`,
 # which benchmarks ask a service with.
 set -euo pipefail
@@ -15,7 +15,7 @@ have() {
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
         haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
-        docker-compose | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
+        docker-compose | docker-registry | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }
@@ -43,7 +43,7 @@ install() {
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
     if command -v systemctl >/dev/null; then
-        for unit in prometheus prometheus-alertmanager haproxy; do
+        for unit in prometheus prometheus-alertmanager haproxy docker-registry; do
             [[ " $* " != *" $unit "* ]] || systemctl --quiet disable "$unit" || true
         done
     fi

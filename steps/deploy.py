@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -129,11 +130,13 @@ def record(deployment: Deployment) -> Annotated[str, "mlflow_run"]:
     run_id = Deployments(Registry(deployment.problem, tracking_uri())).record(deployment)
     told = deployment.model_dump(mode="json", exclude_none=True)
     log_metadata(told, artifact_name="mlflow_run", infer_artifact=True)
-    log_metadata(
-        {f"deployment {deployment.target} {deployment.at:%Y-%m-%dT%H%M%SZ}": told},
-        model_name=deployment.problem,
-        model_version=zenml_version(deployment.version),
-    )
+    # A version that was put into MLflow's registry by hand is none of ZenML's.
+    with suppress(KeyError):
+        log_metadata(
+            {f"deployment {deployment.target} {deployment.at:%Y-%m-%dT%H%M%SZ}": told},
+            model_name=deployment.problem,
+            model_version=zenml_version(deployment.version),
+        )
     return run_id
 
 

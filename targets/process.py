@@ -5,9 +5,11 @@ import shutil
 import signal
 import sys
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import psutil
 from pydantic import Field
 
 from millrace import processes
@@ -72,8 +74,8 @@ class Processes:
         shutil.rmtree(place, ignore_errors=True)
         _unpack(release.bento, place / "bento")
         # Each service needs one of its own: it empties the folder of Prometheus' numbers in it.
-        (place / "bentoml").mkdir()
-        environment = {"BENTOML_HOME": str(place / "bentoml"), **self._settings()}
+        self._home(colour).mkdir()
+        environment = {"BENTOML_HOME": str(self._home(colour)), **self._settings()}
         command = [
             *(str(Path(sys.executable).with_name("bentoml")), "serve", str(place / "bento")),
             *("--host", "127.0.0.1", "--port", str(self._ports[colour])),
@@ -88,6 +90,18 @@ class Processes:
     def end(self, colour: Colour) -> None:
         """End it by SIGTERM, and by force if that takes too long."""
         processes.stop(self._record(colour), signal.SIGTERM, END_SECONDS)
+        # BentoML's workers are in sessions of their own, and outlive a server that was killed.
+        for process in self.processes(colour):
+            process.kill()
+
+    def processes(self, colour: Colour) -> list[psutil.Process]:
+        """The server of a place and its workers, known by the BENTOML_HOME that no others have."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("BENTOML_HOME") == str(self._home(colour)):
+                    found.append(process)
+        return found
 
     def log(self, name: Name) -> str:
         """All that a place or the proxy has said."""
@@ -108,6 +122,9 @@ class Processes:
             "BENTOML_DO_NOT_TRACK": "True",
             "OMP_WAIT_POLICY": "PASSIVE",
         }
+
+    def _home(self, colour: Colour) -> Path:
+        return self._folder / colour / "bentoml"
 
     def _record(self, name: Name) -> Path:
         return self._folder / "run" / f"{name}.json"

@@ -1,12 +1,14 @@
 """A home with two versions of iris, and a target on ports of its own that they are deployed to."""
 
 import json
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
 import run
@@ -74,6 +76,23 @@ class Place:
     def services(self) -> list[str]:
         """The places in which something runs."""
         return [name for name in ("blue", "green") if processes.is_led(self.folder / "run" / f"{name}.json")]
+
+    def kill(self, name: str) -> None:
+        """kill -9 a service with all its workers, the server first."""
+        for process in self._processes(name):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def end(self) -> None:
+        """End all that was started here."""
+        for name in ("blue", "green"):
+            self.kill(name)
+        processes.stop(self.folder / "run" / "proxy.json", signal.SIGTERM)
+
+    def _processes(self, name: str) -> list[psutil.Process]:
+        record = self.folder / "run" / f"{name}.json"
+        leader = processes.running(record)[:1]
+        return [*leader, *(child for each in leader for child in each.children(recursive=True))]
 
     def load(self) -> Load:
         return Load(self.url, {"rows": [FLOWER]})

@@ -32,8 +32,7 @@ def place(trained: tuple[Home, Path], tmp_path_factory: pytest.TempPathFactory) 
         try:
             yield place
         finally:
-            for record in place.folder.glob("run/*.json"):
-                processes.stop(record, signal.SIGTERM)
+            place.end()
 
 
 def test_the_first_has_nobody_before_it(place: Place) -> None:
@@ -164,8 +163,7 @@ def test_what_dies_under_traffic_is_taken_back(place: Place) -> None:
             load.wait_for("2")
             releases = {name: (place.folder / f"{name}.json").read_text() for name in place.services()}
             new = next(name for name, text in releases.items() if json.loads(text)["version"] == "2")
-            for process in processes.running(place.folder / "run" / f"{new}.json"):
-                process.kill()
+            place.kill(new)
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -228,8 +226,7 @@ def test_what_is_deployed_is_not_the_latest_bento(place: Place) -> None:
 
 def test_without_haproxy_a_sentence(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     target = place.target
-    for record in place.folder.glob("run/*.json"):
-        processes.stop(record, signal.SIGTERM)
+    place.end()
     monkeypatch.setattr("targets.process.PROGRAMS", "/nowhere")
     assert target.serving() is None
     assert place.deploy("--version", "1")["code"] == 2
@@ -239,9 +236,9 @@ def test_without_haproxy_a_sentence(place: Place, monkeypatch: pytest.MonkeyPatc
 
 def test_after_a_reboot_the_same_command_brings_it_back(place: Place) -> None:
     place.have("1")
-    for record in place.folder.glob("run/*.json"):
-        for process in processes.running(record):
-            process.kill()
+    for name in place.services():
+        place.kill(name)
+    processes.running(place.folder / "run" / "proxy.json")[0].kill()
     assert place.target.serving() is None
     place.have("1")
     assert isinstance(place.target.serving(), Release)
