@@ -200,7 +200,7 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
+	@bash deploy/system-packages.sh curl postgresql chromium mariadb ceph prometheus docker-compose \
 		docker-registry haproxy mmdebstrap buildah podman runc
 	@touch $@
 

@@ -69,6 +69,9 @@ class Reader:
         if "--pipeline simulation" in text:
             text = f"{text} --url http://127.0.0.1:{self.ports['serve']}"
         typed = words(text)
+        if "deploy" in typed or "deployment" in typed:
+            # Who tries it has ended what was served by hand: both want the one port.
+            self.stop()
         for server in SERVERS:
             if "make" in typed and server in typed:
                 return self._serve(server, text.partition(" #")[0].rstrip(" &"))
