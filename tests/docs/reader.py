@@ -138,7 +138,8 @@ def is_shown(line: str, output: str) -> bool:
         elif part.isspace():
             pattern += " +"
         elif part[0].isdigit() and "." in part:
-            pattern += r"(\d[\d,]*\.\d+)"
+            # Four digits of 278.04 are 278.0, of which the point is not printed.
+            pattern += r"(\d[\d,]*(?:\.\d+)?)"
             numbers.append(_number(part))
         else:
             pattern += re.escape(part)

@@ -98,6 +98,7 @@ def test_a_wrong_command_is_found(wrong: str) -> None:
         ("error: no such file", "error: no such folder\n", False),
         ("holdout rmse  0.20  (95% ...", "holdout rmse   0.2011  (95% interval 0.18 to 0.21)", True),
         ("holdout rmse  0.20", "holdout rmse   0.2511", False),
+        ("rmse is 274.5, of", "rmse is 278, of", True),
         ("rows  3020 read = 2990 used", "rows  3020 read = 2991 used", False),
         ("a line that the terminal folds", "a line that\n   the terminal folds", True),
     ],
