@@ -5,6 +5,7 @@
 ELSEWHERE = {
     "make test": "runs this very test",
     "make lint": "looks at a repository of git's, which the clone is not; .ci/run begins with it",
+    "make format": "of the same repository: what it would change, `make lint` tells",
     "make docs": "tests/docs/test_site.py builds and opens it",
     "make rehearsal": "five minutes; tests/deploy/test_rehearsal.py plays it",
     "make staging*": "tests/deploy/test_staging.py starts these servers, asks and stops them",
