@@ -42,7 +42,9 @@ class Reader:
         self.page = ""
         self.ports = {server: free_port() for server in SERVERS}
         self.servers: list[subprocess.Popen[bytes]] = []
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        # Without state, and what somebody has made who followed the pages here.
+        made = shutil.ignore_patterns(".*", "__pycache__", "data", "flats.yaml", "mlruns")
+        shutil.copytree(ROOT, folder, ignore=made)
         (folder / ".venv").symlink_to(ROOT / ".venv")
         for path in (folder / "pyproject.toml", *(folder / "requirements").iterdir()):
             # Older than what was installed by them: nothing is installed anew.
@@ -91,11 +93,11 @@ class Reader:
 
     def stop(self) -> None:
         """Stop all servers, and what was deployed."""
-        for server in self.servers:
+        while self.servers:
+            server = self.servers.pop()
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
-        self.servers.clear()
         for record in self.folder.glob(".millrace/deployments/*/process/run/*.json"):
             processes.stop(record, signal.SIGTERM)
 
