@@ -6,6 +6,8 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PROBLEM ?= housing_sample
 PORT ?= 3000
+FROM ?= staging
+TO ?= production
 TARGET ?= process
 BUILDER ?= docker
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -13,6 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE
 # Where zenml, mlflow and bentoml find this project's state, and no telemetry: `make env` prints it.
 STATE = eval "$$($(RUN) -m stacks.environment)"
+# Of a command's options those that a variable is set for; in quotes, whatever characters they have.
+GIVEN = $${STACK:+--stack "$$STACK"} $${SUMMARY:+--summary "$$SUMMARY"}
 
 .PHONY: help
 help: ## print this list
@@ -22,10 +26,10 @@ help: ## print this list
 
 .PHONY: train
 train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
-	@$(RUN) run.py --pipeline training --problem $(PROBLEM)
+	@$(RUN) run.py --pipeline training --problem $(PROBLEM) $${DATA:+--data "$$DATA"} $(GIVEN)
 
 .PHONY: test
-test: .venv/.dev .venv/.torch ## run all tests
+test: .venv/.dev .venv/.tools .venv/.torch ## run all tests
 	@$(RUN) -m pytest
 
 .PHONY: torch
@@ -38,20 +42,71 @@ serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with S
 .PHONY: deploy
 deploy: .venv/.run ## deploy PROBLEM's champion, or VERSION, to TARGET (process): docs/deployment.md; STACK, IMAGE
 	@$(if $(filter process,$(TARGET)),bash deploy/system-packages.sh haproxy)
-	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) $(if $(STACK),--stack $(STACK)) \
-		$(if $(VERSION),--version $(VERSION)) $(if $(IMAGE),--image $(IMAGE))
+	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) \
+		$${VERSION:+--version "$$VERSION"} $${IMAGE:+--image "$$IMAGE"} $(GIVEN)
 
 .PHONY: roll-back
 roll-back: .venv/.run ## deploy again what TARGET had before
-	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) $(if $(STACK),--stack $(STACK)) --roll-back
+	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) --roll-back $(GIVEN)
 
 .PHONY: image
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
 
+.PHONY: runner-image
+runner-image: ## build the container image of the pipelines, millrace-runner
+	@BUILDER=$(BUILDER) bash deploy/runner_image.sh
+
+.PHONY: sbom
+sbom: .venv/.run ## write the bills of materials (CycloneDX) of runner and service into .millrace/sbom/
+	@bash deploy/sbom.sh .millrace/sbom/runner.cdx.json requirements/bootstrap.txt requirements/run.txt
+	@bash deploy/sbom.sh .millrace/sbom/service.cdx.json requirements/serve.txt
+
+.PHONY: secrets
+secrets: .venv/.tools ## look for keys, tokens and passwords in all files of the repository
+	@bash deploy/secrets.sh
+
+.PHONY: audit
+audit: .venv/.tools ## ask PyPI whether flaws are known of anything that requirements/ locks
+	@bash deploy/audit.sh
+
+.PHONY: licences
+licences: .venv/.run .venv/.tools ## write docs/licences.md: what the runtime's libraries are licensed under
+	@$(RUN) -m deploy.licences
+
+.PHONY: lambda-image
+lambda-image: image ## the same image as AWS Lambda takes it, as PROBLEM-lambda (docs/terraform.md)
+	@$(BUILDER) build --file deploy/lambda.Dockerfile --build-arg SERVICE=$(PROBLEM) --tag $(PROBLEM)-lambda deploy
+
+.PHONY: terraform-test
+terraform-test: .venv/.run ## is deploy/terraform formatted and valid, and does it pass its tests? needs terraform
+	@$(RUN) -m deploy.cloud.check
+
+.PHONY: cloud-environment
+cloud-environment: .venv/.run ## what Terraform made in ENVIRONMENT, as the variables of stack and targets
+	@$(RUN) -m deploy.cloud.variables $(ENVIRONMENT)
+
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
-	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM)
+	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM) \
+		$${SINCE:+--since "$$SINCE"} $${LOG:+--set "log=$$LOG"} $(GIVEN)
+
+.PHONY: promote
+promote: .venv/.run ## make FROM's champion of PROBLEM, or its VERSION, champion of TO: from staging to production
+	@$(RUN) run.py --pipeline promotion --problem $(PROBLEM) --from $(FROM) --to $(TO) \
+		$${VERSION:+--version "$$VERSION"} $${SUMMARY:+--summary "$$SUMMARY"}
+
+.PHONY: undo-promotion
+undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if it has changed the champion
+	@$(RUN) -m pipelines.undo "$$SUMMARY"
+
+.PHONY: registry-login
+registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, ghcr, ecr, artifact-registry
+	@bash deploy/registry_login.sh
+
+.PHONY: publish
+publish: .venv/.run ## build the image of STACK's champion of PROBLEM, push it to REGISTRY, write its digest to IMAGE_FILE
+	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) "$$REGISTRY" "$$IMAGE_FILE"
 
 .PHONY: rehearsal
 rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)

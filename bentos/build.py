@@ -63,7 +63,7 @@ def build_bento(model_tag: str, *, latest: bool = True) -> str:
     from bentoml._internal.bento import BentoStore
 
     model = bentoml.Tag.from_str(model_tag)
-    tag = bentoml.Tag(model.name, f"{model.version}-{_code_digest()[:8]}")
+    tag = bentoml.Tag(model.name, f"{model.version}-{code_digest()[:8]}")
     target = bentoml_home() / "bentos" / tag.path()
     if not target.is_dir():
         # The build imports the service, and an import before this one was for another model.
@@ -106,7 +106,7 @@ def latest_model(name: str) -> str | None:
     return f"{name}:{version.partition('-')[0]}"
 
 
-def _code_digest() -> str:
+def code_digest() -> str:
     """sha256 of what is packed around the model; another digest, another Bento."""
     digest = hashlib.sha256((ROOT / REQUIREMENTS).read_bytes())
     for path in sorted(path for name in PACKED for path in (ROOT / name).rglob("*")):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from mlflow.entities import Run
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from millrace.registry import Registry
 from millrace.strict import Strict
@@ -49,39 +49,38 @@ class Deployment(Strict):
     failed_probes: int = 0
 
 
+def experiment_name(problem: str) -> str:
+    """MLflow's experiment for the deployments of a problem."""
+    return f"deployment_{problem}"
+
+
 class Deployments:
     """A problem's deployments, in the MLflow that has its registry."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._client = registry.client
-        self._experiment = f"deployment_{registry.name}"
 
-    def record(self, deployment: Deployment) -> str:
-        """Keep a deployment; returns MLflow's id of its run."""
+    def record(self, deployment: Deployment, run_id: str) -> None:
+        """Keep a deployment in a run of MLflow's that was begun for it in the problem's experiment."""
+        now = int(deployment.at.timestamp() * 1000)
         told = deployment.model_dump(mode="json", exclude=set(MEASURED))
-        run = self._client.create_run(
-            self._experiment_id(),
-            run_name=f"{deployment.target}-version-{deployment.version}",
-            tags={TARGET_TAG: deployment.target, OUTCOME_TAG: deployment.outcome},
+        self._client.log_batch(
+            run_id,
+            [Metric(name, getattr(deployment, name), now, 0) for name in MEASURED],
+            [Param(name, str(value)) for name, value in told.items()],
+            [RunTag(TARGET_TAG, deployment.target), RunTag(OUTCOME_TAG, deployment.outcome)],
         )
-        run_id: str = run.info.run_id
-        for name, value in told.items():
-            self._client.log_param(run_id, name, value)
-        for name in MEASURED:
-            self._client.log_metric(run_id, name, getattr(deployment, name))
         self._client.log_text(run_id, deployment.model_dump_json(indent=2), RECORD)
-        self._client.set_terminated(run_id, "FINISHED" if deployment.outcome == "deployed" else "FAILED")
         if deployment.outcome == "deployed":
             said = f"{deployment.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, by {deployment.by}"
             self._client.set_model_version_tag(
                 self._registry.name, deployment.version, f"deployed_on.{deployment.target}", said
             )
-        return run_id
 
     def done(self, target: str) -> list[Deployment]:
         """The deployments of a target that succeeded, the newest first."""
-        experiment = self._client.get_experiment_by_name(self._experiment)
+        experiment = self._client.get_experiment_by_name(experiment_name(self._registry.name))
         if experiment is None:
             return []
         runs = self._client.search_runs(
@@ -99,11 +98,6 @@ class Deployments:
         places = [place for place, each in enumerate(found) if each.version == serving]
         older = found[places[0] :] if places else found
         return next((each for each in older if each.version != serving), None)
-
-    def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(self._experiment)
-        identity: str = found.experiment_id if found else self._client.create_experiment(self._experiment)
-        return identity
 
 
 def _read(run: Run) -> Deployment:

@@ -6,7 +6,7 @@ from pathlib import Path
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from millrace.deployments import Deployment, Deployments
+from millrace.deployments import Deployment, Deployments, experiment_name
 from millrace.errors import UserError
 from millrace.registry import CHAMPION, Registry
 from pipelines.closing import make_facts, open_console, write_summary
@@ -23,7 +23,7 @@ SAID = {"deployed": "deployed", "unchanged": "unchanged", "refused": "refused", 
 
 
 class DeploymentSummary(Deployment):
-    """The outcome of a deployment, and the runs that have kept it: none in MLflow if nothing was done."""
+    """The outcome of a deployment, and the runs of ZenML and MLflow that have kept it."""
 
     run_name: str
     mlflow_run: str
@@ -60,7 +60,7 @@ def run(
         OPTIONS,
         stack,
         True,
-        f"deployment_{problem}",
+        experiment_name(problem),
         problem=problem,
         model=version or CHAMPION,
         asked=asked,

@@ -18,11 +18,12 @@ from stacks.stack_files import StackFile
 
 # In a CronJob's arguments: the name of the job, which ends with the minute for which it was scheduled.
 JOB = "$(MILLRACE_JOB)"
+EGRESS = "millrace.dev/egress"
 # A missed moment is made up for within this time; seconds.
 DEADLINE = 3600
 HEAD = """\
 # Made of configs/schedules.yaml by `python -m scheduler kubernetes`: docs/scheduler.md tells what it needs.
-#   kubectl apply --namespace millrace -f deploy/kubernetes/schedules.yaml
+#   kubectl apply --namespace millrace -k deploy/kubernetes/schedules
 """
 
 
@@ -44,7 +45,8 @@ def manifests(settings: Schedules, stack: str) -> str:
 
 def _cron_job(name: str, schedule: Schedule, settings: Schedules) -> dict[str, Any]:
     labels = {"app.kubernetes.io/name": "millrace", "app.kubernetes.io/component": name}
-    pod = {"metadata": {"labels": dict(labels)}, "spec": _pod(name, schedule)}
+    # The policies of deploy/kubernetes let it ask the stack's servers.
+    pod = {"metadata": {"labels": {**labels, EGRESS: "servers"}}, "spec": _pod(name, schedule)}
     job = {
         # As the scheduler does: what can be mended is not tried again, a fault is once, hanging ends.
         "backoffLimit": 1,
@@ -101,7 +103,10 @@ def _pod(name: str, schedule: Schedule) -> dict[str, Any]:
                     {"name": "KUBECONFIG", "value": "/kubernetes/config"},
                 ],
                 "envFrom": [{"secretRef": {"name": f"millrace-{schedule.stack}"}}],
-                "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+                "resources": {
+                    "requests": {"cpu": "500m", "memory": "1Gi"},
+                    "limits": {"cpu": "1", "memory": "2Gi"},
+                },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,

@@ -1,5 +1,6 @@
 """The trained model and all that is known of it, as one folder."""
 
+import os
 import subprocess
 import tempfile
 from datetime import UTC, datetime
@@ -82,7 +83,12 @@ def _provenance(settings: TrainingSettings, data: dict[str, Any]) -> dict[str, A
 
 
 def git_revision() -> str | None:
-    """The commit of the code, marked where files differ from it; None outside a git checkout."""
+    """The commit of the code, marked where files differ from it.
+
+    In an image it is the one that the image was built from; None outside a git checkout and an image.
+    """
+    if built_from := os.environ.get("MILLRACE_REVISION"):
+        return built_from
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -119,15 +119,15 @@ def deploy(release: Release, chosen: Registration, asked: Deploying) -> Annotate
         )
 
 
-@step(enable_cache=False)
+@step(enable_cache=False, experiment_tracker=True)
 def record(deployment: Deployment) -> Annotated[str, "mlflow_run"]:
-    """Keep it in MLflow, and with the version in ZenML; returns MLflow's id of the run.
+    """Keep it in MLflow, and with the version in ZenML; returns MLflow's id of the run."""
+    import mlflow
 
-    None and "", if nothing was done.
-    """
-    if deployment.outcome == "unchanged":
-        return ""
-    run_id = Deployments(Registry(deployment.problem, tracking_uri())).record(deployment)
+    active = mlflow.active_run()
+    assert active is not None, "the step's experiment tracker starts a run"
+    run_id: str = active.info.run_id
+    Deployments(Registry(deployment.problem, tracking_uri())).record(deployment, run_id)
     told = deployment.model_dump(mode="json", exclude_none=True)
     log_metadata(told, artifact_name="mlflow_run", infer_artifact=True)
     # A version that was put into MLflow's registry by hand is none of ZenML's.

@@ -17,6 +17,10 @@ from targets.target import Target
 KINDS = {
     "process": "targets.process",
     "compose": "targets.compose",
+    "kubernetes": "targets.kubernetes",
+    "ecs": "targets.ecs",
+    "lambda": "targets.aws_lambda",
+    "cloud-run": "targets.cloud_run",
 }
 
 

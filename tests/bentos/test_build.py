@@ -120,7 +120,7 @@ def test_other_code_around_the_same_model_is_another_bento(
     stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build.build_bento(stored)
-    monkeypatch.setattr(build, "_code_digest", lambda: "c0ffee00" * 8)
+    monkeypatch.setattr(build, "code_digest", lambda: "c0ffee00" * 8)
     assert build.build_bento(stored) == f"{stored}-c0ffee00" != first
 
 

@@ -5,14 +5,18 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from bentos.build import build_bento, store_model
+from bentos.labels import OCI
 from millrace.bundle import verify
+from tests.containers import BUILD, SHUT, image_store, inspect, labels, lent_cache, run
+from tests.materials import INSTALLED, READ, locked, materials
 
-ROOT = Path(__file__).parent.parent.parent
 NAME = "served_houses"
 HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
 LARGEST = 450e6
@@ -20,10 +24,6 @@ LARGEST = 450e6
 PATIENCE = 60
 """Seconds that a start may take."""
 NOBODY = "65532"
-# Such a build runs wherever tests do, and reaches the package index as the machine does: by its certificates,
-# which are lent to it.
-BUILD = ["--isolation", "chroot", "--network", "host", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-BASES = ["--build-arg", "DEBIAN=localhost/debian", "--build-arg", "PYTHON=localhost/python"]
 ASK = """
 import sys, urllib.request
 request = urllib.request.Request("http://127.0.0.1:3000/v1/predict", sys.argv[1].encode())
@@ -47,42 +47,34 @@ LENT = ("etc/ssl", "etc/xdg", "root", "usr/local", "usr/share/ca-certificates")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An image store of this module's own, and settings under which containers run without systemd."""
-    folder = tmp_path_factory.mktemp("containers")
-    storage, engine = folder / "storage.conf", folder / "containers.conf"
-    storage.write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
-    )
-    engine.write_text(
-        '[containers]\ndefault_ulimits = []\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-        'runtime = "runc"\n'
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONTAINERS_STORAGE_CONF", str(storage))
-        patch.setenv("CONTAINERS_CONF", str(engine))
-        patch.setenv("BUILDER", "buildah")
-        yield folder
-        run("podman", "rm", "--all", "--force", "--volumes")
-        run("buildah", "rmi", "--all", "--force")
-    # The store mounts its folder onto itself.
-    subprocess.run(["umount", folder / "images" / "overlay"], check=False, capture_output=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An image store of this module's own."""
+    with image_store(tmp_path_factory.mktemp("containers")):
+        yield
 
 
 @pytest.fixture(scope="module")
-def image(store: Path, bentoml_home: Path, houses_folder: Path) -> str:  # noqa: ARG001
+def base(store: None) -> str:  # noqa: ARG001
+    """What the image begins with, by its digest."""
+    run("bash", "deploy/stand_in_bases.sh", "debian", "python")
+    return f"localhost/python@{inspect('localhost/python')['Digest']}"
+
+
+@pytest.fixture(scope="module")
+def image(base: str, bentoml_home: Path, houses_folder: Path) -> str:  # noqa: ARG001
     """The name of the built image."""
     tag = build_bento(store_model(houses_folder, NAME, verify(houses_folder), "3"))
-    run("bash", "deploy/stand_in_bases.sh")
-    run("bash", "deploy/image.sh", tag, *BUILD, *BASES)
+    bases = ["--build-arg", "DEBIAN=localhost/debian", "--build-arg", f"PYTHON={base}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_URL", "https://me:secret@git.example.org/millrace")
+        run("bash", "deploy/image.sh", tag, *BUILD, *lent_cache(), *bases)
     return f"localhost/{tag}"
 
 
 @pytest.fixture(scope="module")
 def container(image: str) -> str:
     """A running container with nothing that it may do, write or reach, but its volume."""
-    shut = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "none"]
-    container = run("podman", "run", "--detach", *shut, "--volume", "houses:/state", image).strip()
+    container = run("podman", "run", "--detach", *SHUT, "--volume", "houses:/state", image).strip()
     deadline = time.monotonic() + PATIENCE
     # The health check of the image itself.
     while subprocess.run(["podman", "healthcheck", "run", container], capture_output=True).returncode:
@@ -90,14 +82,6 @@ def container(image: str) -> str:
             pytest.fail(f"The service did not become ready:\n{run('podman', 'logs', container)}")
         time.sleep(1)
     return container
-
-
-def run(*command: str) -> str:
-    """What a command says; if it fails, the test fails with all it says."""
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done.stdout
 
 
 def files(image: str) -> list[str]:
@@ -118,6 +102,33 @@ def test_it_is_small(image: str) -> None:
 def test_it_is_named_by_the_bento(image: str) -> None:
     identity = ["podman", "image", "inspect", "--format", "{{.Id}}"]
     assert run(*identity, image) == run(*identity, f"localhost/{NAME}:latest")
+
+
+def test_it_says_what_it_is_and_where_it_comes_from(image: str, base: str, houses_folder: Path) -> None:
+    told = labels(image)
+    assert run("git", "describe", "--always", "--abbrev=40", "--dirty").strip() == told.pop(f"{OCI}.revision")
+    name, _, digest = base.partition("@")
+    # A moment, with its offset from UTC.
+    assert datetime.fromisoformat(told.pop(f"{OCI}.created")).tzinfo
+    assert told.pop("io.buildah.version")
+    assert told == {
+        f"{OCI}.title": NAME,
+        f"{OCI}.version": image.partition(":")[2],
+        f"{OCI}.source": "https://git.example.org/millrace",
+        f"{OCI}.licenses": "Apache-2.0",
+        f"{OCI}.base.name": name,
+        f"{OCI}.base.digest": digest,
+        "dev.millrace.problem": NAME,
+        "dev.millrace.bundle.digest": verify(houses_folder),
+        "dev.millrace.model.version": "3",
+    }
+
+
+def test_its_bill_names_all_libraries_that_are_in_it_and_no_other(container: str) -> None:
+    bill = materials(run("podman", "exec", container, "python", "-c", READ, "/sbom.cdx.json"))
+    installed = json.loads(run("podman", "exec", container, "python", "-c", INSTALLED))
+    assert bill == {canonicalize_name(name): version for name, version in installed.items()}
+    assert bill == locked("serve")
 
 
 def test_it_predicts(container: str) -> None:
@@ -146,9 +157,9 @@ def test_nothing_of_the_machine_stays_in_it(image: str) -> None:
     """No settings of pip, no index, no certificates but those of the base."""
     described = run("podman", "image", "inspect", image) + run("podman", "history", "--no-trunc", image)
     assert "PIP_INDEX_URL" not in described
-    base, built = (files(name) for name in ("localhost/python", image))
-    assert base
-    assert base == built
+    found = files("localhost/python")
+    assert found
+    assert found == files(image)
 
 
 def test_it_ends_in_order_when_told_to(container: str) -> None:

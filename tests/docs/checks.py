@@ -13,23 +13,9 @@ from tests.docs.pages import words
 
 # Programs that a command may start with besides our own; not all of them are on every machine.
 PROGRAMS = {
-    *(
-        "amtool",
-        "cat",
-        "cp",
-        "curl",
-        "df",
-        "docker",
-        "dvc",
-        "eval",
-        "find",
-        "git",
-        "grep",
-        "head",
-        "kubectl",
-        "ls",
-    ),
-    *("promtool", "sed", "sha256sum", "sleep", "source", "sqlite3", "tail", "xargs"),
+    *("amtool", "aws", "cat", "cd", "cp", "curl", "df", "docker", "dvc", "eval", "export", "find", "git"),
+    *("grep", "head", "kubectl", "ls", "promtool", "sed", "sha256sum", "sleep", "source", "sqlite3", "tail"),
+    *("terraform", "xargs"),
 }
 PYTHON = {"python", ".venv/bin/python"}
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
@@ -73,7 +59,7 @@ def _of_make(arguments: list[str]) -> list[str]:
     for argument in arguments:
         name, is_variable, _ = argument.partition("=")
         if is_variable:
-            known = f"$({name})" in makefile or f"$(if $({name})" in makefile
+            known = re.search(rf"\b{name}\b", makefile) is not None
         else:
             known = any(fnmatchcase(target, name) for target in targets)
         found += [] if known else [f"make {argument}: the Makefile does not know it"]

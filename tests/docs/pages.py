@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 FIRST = ("README.md", "docs/index.md", "docs/tutorial.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+HERE = re.compile(r"<<'?(\w+)'?")
 OPTIONAL = re.compile(r"\[(--[^\]]+)\]")
 # How commands of this project begin.
 STARTS = ("make ", "run.py ", "python run.py", "python -m ", ".venv/bin/python ")
@@ -89,7 +90,9 @@ def words(command: str) -> list[str]:
 
 
 def _is_open(command: str) -> bool:
-    if command.endswith("\\"):
+    lines = command.splitlines()
+    document = HERE.search(command)
+    if lines[-1].endswith("\\") or (document and lines[-1] != document[1]):
         return True
     try:
         words(command)

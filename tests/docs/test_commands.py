@@ -24,12 +24,16 @@ def reasons(command: Command) -> list[str]:
 
 
 def is_repeated(command: Command) -> bool:
-    """Whether it sets up what an earlier page has set up."""
-    before = SHOWN[: SHOWN.index(command)]
-    setup = words(command.text) == ["make", "train"]
-    return setup and any(words(earlier.text) == ["make", "train"] for earlier in before)
+    """Whether an earlier page has done the same, and nothing that follows here needs it done again."""
+    place = SHOWN.index(command)
+    typed = words(command.text)
+    is_last = all(other.page != command.page for other in SHOWN[place + 1 :])
+    if command.shown or not (is_last or typed in SETUP):
+        return False
+    return any(words(earlier.text) == typed for earlier in SHOWN[:place])
 
 
+SETUP = (["make", "train"], ["make", "deploy"])
 SHOWN = shown_commands()
 RUN = [command for command in SHOWN if not reasons(command) and not is_repeated(command)]
 

@@ -16,11 +16,13 @@ from millrace.bundle import (
     FittedModel,
     copy_bundle,
     load_bundle,
+    read_json,
     seal,
     to_json,
     verify,
     write_json,
 )
+from millrace.digests import file_digest
 from millrace.errors import UserError
 from tests.millrace.cases import Case, fit, make_fitted
 
@@ -148,6 +150,16 @@ def test_a_changed_file_with_a_mended_manifest_is_another_bundle(original: Path,
     (tmp_path / "bundle" / "metrics.json").write_text("{}")
     seal(tmp_path / "bundle")
     assert verify(tmp_path / "bundle") != verify(original)
+
+
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(original: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(original, tmp_path / "bundle")
+    (tmp_path / "outside.json").write_text("{}")
+    about = read_json(folder / MANIFEST)
+    about["files"]["../outside.json"] = file_digest(tmp_path / "outside.json")
+    write_json(folder / MANIFEST, about)
+    with pytest.raises(UserError, match=r"the file '\.\./outside\.json' is missing"):
+        verify(folder)
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from scheduler.kubernetes import manifests
 from scheduler.settings import FILE, Schedule, Schedules, read_schedules
 from tests.conftest import ROOT
 
-COMMITTED = ROOT / "deploy" / "kubernetes" / "schedules.yaml"
+COMMITTED = ROOT / "deploy" / "kubernetes" / "schedules" / "schedules.yaml"
 
 
 def made(**schedule: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def container(resource: dict[str, Any]) -> dict[str, Any]:
 def test_what_is_committed_is_what_the_file_says() -> None:
     text = manifests(read_schedules(FILE), "production")
     assert COMMITTED.read_text() == text, (
-        "run: python -m scheduler kubernetes > deploy/kubernetes/schedules.yaml"
+        "run: python -m scheduler kubernetes > deploy/kubernetes/schedules/schedules.yaml"
     )
     names = [resource["metadata"]["name"] for resource in yaml.safe_load_all(text)]
     assert names == ["millrace-weekly-retraining", "millrace-hourly-monitoring"]

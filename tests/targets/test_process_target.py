@@ -137,6 +137,8 @@ def _registered_with_another_selftest(place: Place, folder: Path) -> str:
     (bundle / SELFTEST).write_text(json.dumps(recorded))
     digest = seal(bundle)
     mlflow.set_tracking_uri(registry.tracking_uri)
+    # The default one's artifacts would be in the folder that tests run in.
+    mlflow.set_experiment("iris")
     with mlflow.start_run():
         logged = mlflow.pyfunc.log_model(
             name="model", loader_module="millrace.pyfunc", data_path=str(bundle), pip_requirements=[]
