@@ -22,7 +22,7 @@ GIVEN = $${STACK:+--stack "$$STACK"} $${SUMMARY:+--summary "$$SUMMARY"}
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/; s/\$$\$$/$$/' | expand -t 19
 	@echo
-	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
+	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port of what serves."
 
 .PHONY: train
 train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
@@ -114,16 +114,19 @@ rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the
 	@$(RUN) -m deploy.rehearsal
 
 .PHONY: scheduler
+scheduler: PORT = 3002
 scheduler: .venv/.run ## run what configs/schedules.yaml and alerts ask for, on 127.0.0.1:3002 (docs/scheduler.md)
-	@exec $(RUN) -m scheduler start
+	@exec $(RUN) -m scheduler start --port $(PORT)
 
 .PHONY: dashboard
+dashboard: PORT = 8237
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
-	@$(STATE) && exec $(RUN) -m stacks.dashboard
+	@$(STATE) && exec $(RUN) -m stacks.dashboard $(PORT)
 
 .PHONY: mlflow
+mlflow: PORT = 5000
 mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versions
-	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
 .PHONY: staging
@@ -142,6 +145,11 @@ staging-status: .venv/.run ## what each of them does
 .PHONY: staging-env
 staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
 	@$(RUN) -m deploy.staging env
+
+.PHONY: docs
+docs: .venv/.tools ## the pages of docs/ as a site, in .millrace/site
+	@NO_MKDOCS_2_WARNING=1 .venv/tools/bin/mkdocs build --quiet --strict
+	@echo "To read it, with its search: $(RUN) -m http.server --bind 127.0.0.1 --directory .millrace/site 8000"
 
 .PHONY: dashboards
 dashboards: .venv/.dev ## write Grafana's dashboards, which are code in deploy/grafana/, as JSON
@@ -247,7 +255,7 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 
 .venv/.dev: requirements/dev.txt .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
+	@bash deploy/system-packages.sh curl postgresql chromium mariadb ceph prometheus docker-compose \
 		docker-registry haproxy mmdebstrap buildah podman runc
 	@touch $@
 

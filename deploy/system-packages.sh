@@ -3,8 +3,8 @@
 # the tests of databases start, `chromium`, the browser that the tests of the page open, the other servers of
 # `make staging`: `mariadb`, `ceph`, `prometheus`; `haproxy`, which stands before the services that
 # are deployed to this machine; `docker-compose`, which reads deploy/compose in tests; `docker-registry`, to which they push; `mmdebstrap`,
-# `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; and `wrk`,
-# which benchmarks ask a service with.
+# `buildah`, `podman` and `runc`, with which the test of the image makes its bases, builds it and runs it; `curl`, which commands
+# of the pages ask a service with, and `wrk`, which benchmarks do.
 set -euo pipefail
 
 have() {
@@ -15,7 +15,7 @@ have() {
         ceph) command -v ceph-mon >/dev/null && command -v ceph-osd >/dev/null && command -v radosgw >/dev/null ;;
         prometheus) command -v prometheus >/dev/null && command -v prometheus-alertmanager >/dev/null ;;
         haproxy) PATH=$PATH:/usr/sbin command -v haproxy >/dev/null ;;
-        docker-compose | docker-registry | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
+        curl | docker-compose | docker-registry | mmdebstrap | buildah | podman | runc | wrk) command -v "$1" >/dev/null ;;
         chromium) command -v chromium chromium-browser google-chrome >/dev/null ;;
     esac
 }
