@@ -106,7 +106,7 @@ undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if 
 
 .PHONY: registry-login
 registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, ghcr, ecr, artifact-registry
-	@bash deploy/registry_login.sh
+	@bash deploy/workflows/registry_login.sh
 
 .PHONY: publish
 publish: .venv/.run ## build the image of STACK's champion of PROBLEM, as TARGET runs it, push it to REGISTRY, write its digest to IMAGE_FILE
