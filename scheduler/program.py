@@ -124,7 +124,7 @@ def _run(
         thread.start()
     for thread in parts:
         while thread.is_alive():
-            # Python looks for signals as this begins and ends: one that comes between is not to wait for ever.
+            # Python looks for signals as this begins and ends: one that comes between is not to wait longer.
             thread.join(1)
     log.info("the scheduler has stopped")
     return 1 if faults else 0
