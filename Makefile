@@ -32,6 +32,10 @@ train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if 
 test: .venv/.dev .venv/.tools .venv/.torch ## run all tests
 	@$(RUN) -m pytest
 
+.PHONY: empty-machine
+empty-machine: ## train and test in a Debian made for it, with Python, make and the registries (docs/empty_machine.md)
+	@bash tests/empty_machine.sh
+
 .PHONY: torch
 torch: .venv/.torch ## install PyTorch, for the candidate `network`
 
@@ -102,11 +106,11 @@ undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if 
 
 .PHONY: registry-login
 registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, ghcr, ecr, artifact-registry
-	@bash deploy/registry_login.sh
+	@bash deploy/workflows/registry_login.sh
 
 .PHONY: publish
-publish: .venv/.run ## build the image of STACK's champion of PROBLEM, push it to REGISTRY, write its digest to IMAGE_FILE
-	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) "$$REGISTRY" "$$IMAGE_FILE"
+publish: .venv/.run ## build the image of STACK's champion of PROBLEM, as TARGET runs it, push it to REGISTRY, write its digest to IMAGE_FILE
+	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) $(TARGET) "$$REGISTRY" "$$IMAGE_FILE"
 
 .PHONY: rehearsal
 rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)
@@ -230,8 +234,9 @@ bench-accuracy: .venv/.dev .venv/.torch ## RMSE on California Housing beside oth
 
 .PHONY: lock
 lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into requirements/
+	@# For every 3.11: Debian's is older than the one that this may run on.
 	@for group in bootstrap serve run dev tools; do \
-		$(BIN)/uv pip compile --quiet --upgrade --group $$group --generate-hashes \
+		$(BIN)/uv pip compile --quiet --upgrade --group $$group --python-version 3.11.0 --generate-hashes \
 			--no-emit-index-url --no-header --no-annotate -o requirements/$$group.txt || exit 1; \
 	done
 
@@ -242,21 +247,24 @@ clean: ## delete everything that runs have left: models, runs, caches, and stagi
 
 .venv/.uv: requirements/bootstrap.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "Millrace needs Python 3.11; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
+		|| { echo "Millrace needs Python 3.11, and found $$($(PYTHON) --version 2>/dev/null || echo none)." \
+			"Name it with: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "This Python has no venv. Install it first: sudo apt-get install python3.11-venv" >&2; exit 2; }
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	@touch $@
 
-.venv/.run: requirements/run.txt .venv/.uv
+.venv/.run: requirements/run.txt deploy/system-packages.sh .venv/.uv
+	@bash deploy/system-packages.sh
 	@echo "Installing what the pipelines need into .venv (1.3 GB, once)."
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/run.txt
-	@bash deploy/system-packages.sh
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.run
+.venv/.dev: requirements/dev.txt deploy/system-packages.sh .venv/.run
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(RUN) --require-hashes -r requirements/dev.txt
-	@bash deploy/system-packages.sh curl postgresql chromium mariadb ceph prometheus docker-compose \
-		docker-registry haproxy mmdebstrap buildah podman runc
+	@bash deploy/system-packages.sh postgresql chromium mariadb ceph prometheus docker-compose \
+		docker-registry haproxy mmdebstrap buildah podman runc git curl
 	@touch $@
 
 .venv/.tools: requirements/tools.txt .venv/.uv

@@ -8,9 +8,9 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 # With its model, which a Bento in the store only names.
-.venv/bin/bentoml export "$1" "$folder/packed.bento" >/dev/null
+.venv/bin/bentoml export "$1" "$folder/packed.tar" >/dev/null
 mkdir "$folder/context" "$folder/context/bento"
-tar -xf "$folder/packed.bento" -C "$folder/context/bento"
+tar -xf "$folder/packed.tar" -C "$folder/context/bento"
 # What its libraries are installed by.
 cp requirements/bootstrap.txt "$folder/context"
 bash deploy/sbom.sh "$folder/context/sbom.cdx.json" "$folder/context/bento/env/python/requirements.txt"

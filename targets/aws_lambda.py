@@ -7,7 +7,7 @@ was before, and since when it is this one.
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import httpx
 from pydantic import Field, ValidationError
@@ -25,6 +25,8 @@ POLL_SECONDS = 1
 
 class Settings(TargetSettings):
     """Where the functions are: `name`-PROBLEM."""
+
+    variant: ClassVar[str | None] = "lambda"
 
     kind: Literal["lambda"]
     region: str

@@ -21,7 +21,7 @@ NAME = "served_houses"
 HOUSE = {"area (m2)": 80, "rooms": 3, "district": "north", "new": False}
 LARGEST = 450e6
 """Bytes that the image may have, as `podman images` counts them."""
-PATIENCE = 60
+PATIENCE = 180
 """Seconds that a start may take."""
 NOBODY = "65532"
 ASK = """

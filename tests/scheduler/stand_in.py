@@ -30,7 +30,8 @@ try:
 except KeyboardInterrupt:
     sys.exit("error: stopped; the same command goes on from the finished steps.")
 code = behaviour.get("code", 0)
-print(f"error: it ends with {code}" if code else "all is well")
+# Now, for it may be killed before Python does it.
+print(f"error: it ends with {code}" if code else "all is well", flush=True)
 if code == 0:
     [summary] = (word.partition("=")[2] for word in sys.argv if word.startswith("--summary="))
     Path(summary).write_text(json.dumps({"outcome": "kept", "why": "the champion is better"}))
