@@ -123,7 +123,9 @@ def _run(
     for thread in parts:
         thread.start()
     for thread in parts:
-        thread.join()
+        while thread.is_alive():
+            # Python looks for signals as this begins and ends: one that comes between is not to wait longer.
+            thread.join(1)
     log.info("the scheduler has stopped")
     return 1 if faults else 0
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from commands import PIPELINES
 from commands.options import OPTIONS, make_parser
 from tests.conftest import ROOT
-from tests.docs.pages import words
+from tests.docs.pages import existing, words
 
 # Programs that a command may start with besides our own; not all of them are on every machine.
 PROGRAMS = {
@@ -36,13 +36,15 @@ def faults(command: str) -> list[str]:
 
 
 def _faults(part: list[str]) -> list[str]:
-    while part and ASSIGNMENT.fullmatch(part[0]):
+    while part and (part[0] == "sudo" or ASSIGNMENT.fullmatch(part[0])):
         part = part[1:]
     program, arguments = part[0], part[1:]
     if program == "make":
         return _of_make(arguments)
     if program == "run.py":
         return _of_run(arguments)
+    if program == "bash":
+        return [] if existing(arguments[0]) else [f"{arguments[0]}: no such file"]
     if program not in PYTHON:
         return [] if program in PROGRAMS else [f"{program}: nobody knows this program"]
     if arguments[:1] == ["run.py"]:

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "make roll-back": "nothing was there before: tests/targets/test_process_target.py",
     "docker *": "no Docker engine is here: tests/deploy/test_compose.py, tests/bentos/test_image.py",
     "cp deploy/compose/.env.example *": "of the Docker staging: tests/deploy/test_compose.py",
+    "sudo *": "makes a machine, for an hour; what it runs there is tests/empty_machine.sh",
     "make runner-image": "builds by a container engine: tests/deploy/test_runner_image.py",
     "make sbom": "of those images: tests/deploy/test_supply_chain.py",
     "make deploy TARGET=kubernetes *": "needs a cluster: tests/targets/test_kubernetes.py has one of a kind",

@@ -89,6 +89,7 @@ def test_other_blocks_are_in_their_language(page: str) -> None:
         "python run.py --pipeline simulation --speed fast",
         "python -m schedule start",
         "git init && dcv init",
+        "sudo bash tests/emtpy_machine.sh",
     ],
 )
 def test_a_wrong_command_is_found(wrong: str) -> None:
