@@ -3,11 +3,16 @@
 import xml.etree.ElementTree as ET
 
 import pytest
+from zenml.utils import source_utils
 
 from commands import PIPELINES
-from deploy.docs.diagrams import FIGURES, FOLDER, diagrams
 from deploy.docs.drawing import BOXES, WIDTH, Box, draw
 from tests.conftest import ROOT
+
+# A worker of pytest-xdist has no program by whose folder ZenML would know that of the project.
+source_utils.set_custom_source_root(str(ROOT))
+
+from deploy.docs.diagrams import FIGURES, FOLDER, diagrams  # noqa: E402
 
 # Forgetting and the simulation are no pipelines of ZenML; a promotion is composed of what has arrived.
 NOT_DRAWN = {"forgetting", "simulation", "promotion"}
