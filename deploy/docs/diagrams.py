@@ -1,4 +1,4 @@
-"""python -m deploy.docs.diagrams: draw the pipelines' steps and the rooms' imports, as the code has them.
+"""python -m deploy.docs.diagrams [FOLDER]: draw the pipelines' steps and the rooms' imports, as they are.
 
 Steps and their order are what ZenML makes of a pipeline before it would run it, and what a step does is the
 beginning of its docstring; rooms are the layers of import-linter's contract in pyproject.toml, and what they
@@ -6,6 +6,7 @@ import is read from their modules.
 """
 
 import inspect
+import sys
 import tomllib
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -144,7 +145,8 @@ if __name__ == "__main__":
     from stacks import environment
 
     environment.prepare()
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = Path(sys.argv[1]) if sys.argv[1:] else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in diagrams().items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
-        print(FOLDER / name)
+        (folder / name).write_text(text, encoding="utf-8")
+        print(folder / name)
