@@ -120,7 +120,7 @@ def test_the_search_finds_what_is_on_a_page(url: str, browser: Browser) -> None:
         page.goto(f"{url}/index.html")
         page.get_by_role("textbox", name="Search").fill("quarantine")
         # The index is read by a worker of the browser first.
-            expect(page.locator(".md-search-result__link").first).to_be_visible(timeout=60_000)
+        expect(page.locator(".md-search-result__link").first).to_be_visible(timeout=60_000)
     assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []
     assert errors == []
 
