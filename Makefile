@@ -22,7 +22,7 @@ GIVEN = $${STACK:+--stack "$$STACK"} $${SUMMARY:+--summary "$$SUMMARY"}
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/; s/\$$\$$/$$/' | expand -t 19
 	@echo
-	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port."
+	@echo "PROBLEM=$(PROBLEM) picks another problem, PORT=$(PORT) another port of what serves."
 
 .PHONY: train
 train: .venv/.run ## train, judge and pack a model of PROBLEM (set up first, if need be)
@@ -78,6 +78,18 @@ audit: .venv/.tools ## ask PyPI whether flaws are known of anything that require
 licences: .venv/.run .venv/.tools ## write docs/licences.md: what the runtime's libraries are licensed under
 	@$(RUN) -m deploy.licences
 
+.PHONY: lambda-image
+lambda-image: image ## the same image as AWS Lambda takes it, as PROBLEM-lambda (docs/terraform.md)
+	@$(BUILDER) build --file deploy/lambda.Dockerfile --build-arg SERVICE=$(PROBLEM) --tag $(PROBLEM)-lambda deploy
+
+.PHONY: terraform-test
+terraform-test: .venv/.run ## is deploy/terraform formatted and valid, and does it pass its tests? needs terraform
+	@$(RUN) -m deploy.cloud.check
+
+.PHONY: cloud-environment
+cloud-environment: .venv/.run ## what Terraform made in ENVIRONMENT, as the variables of stack and targets
+	@$(RUN) -m deploy.cloud.variables $(ENVIRONMENT)
+
 .PHONY: monitor
 monitor: .venv/.run ## judge what PROBLEM's champion has answered: drift, decay
 	@$(RUN) run.py --pipeline monitoring --problem $(PROBLEM) \
@@ -94,11 +106,11 @@ undo-promotion: .venv/.run ## take back the promotion that SUMMARY tells of, if 
 
 .PHONY: registry-login
 registry-login: ## log in to REGISTRY, of the kind REGISTRY_KIND: docker-hub, ghcr, ecr, artifact-registry
-	@bash deploy/registry_login.sh
+	@bash deploy/workflows/registry_login.sh
 
 .PHONY: publish
-publish: .venv/.run ## build the image of STACK's champion of PROBLEM, push it to REGISTRY, write its digest to IMAGE_FILE
-	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) "$$REGISTRY" "$$IMAGE_FILE"
+publish: .venv/.run ## build the image of STACK's champion of PROBLEM, as TARGET runs it, push it to REGISTRY, write its digest to IMAGE_FILE
+	@$(RUN) -m steps.publish "$$STACK" $(PROBLEM) $(TARGET) "$$REGISTRY" "$$IMAGE_FILE"
 
 .PHONY: rehearsal
 rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the loop played through (five minutes)
@@ -106,16 +118,19 @@ rehearsal: .venv/.run ## drift, alarm, retraining, another model in service: the
 	@$(RUN) -m deploy.rehearsal
 
 .PHONY: scheduler
+scheduler: PORT = 3002
 scheduler: .venv/.run ## run what configs/schedules.yaml and alerts ask for, on 127.0.0.1:3002 (docs/scheduler.md)
-	@exec $(RUN) -m scheduler start
+	@exec $(RUN) -m scheduler start --port $(PORT)
 
 .PHONY: dashboard
+dashboard: PORT = 8237
 dashboard: .venv/.run ## ZenML's dashboard: runs, lineage, checks, plots, cards
-	@$(STATE) && exec $(RUN) -m stacks.dashboard
+	@$(STATE) && exec $(RUN) -m stacks.dashboard $(PORT)
 
 .PHONY: mlflow
+mlflow: PORT = 5000
 mlflow: .venv/.run ## MLflow's pages: experiments, candidates, registered versions
-	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
+	@$(STATE) && exec $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///$$MILLRACE_HOME/store/mlflow.db
 
 .PHONY: staging
@@ -134,6 +149,11 @@ staging-status: .venv/.run ## what each of them does
 .PHONY: staging-env
 staging-env: .venv/.run ## print their addresses and keys as variables: eval "$$(make staging-env)"
 	@$(RUN) -m deploy.staging env
+
+.PHONY: docs
+docs: .venv/.tools ## the pages of docs/ as a site, in .millrace/site
+	@NO_MKDOCS_2_WARNING=1 .venv/tools/bin/mkdocs build --quiet --strict
+	@echo "To read it, with its search: $(RUN) -m http.server --bind 127.0.0.1 --directory .millrace/site 8000"
 
 .PHONY: dashboards
 dashboards: .venv/.dev ## write Grafana's dashboards, which are code in deploy/grafana/, as JSON

@@ -27,4 +27,11 @@ check licences .venv/bin/python -m deploy.licences --check
 check kubernetes bash deploy/kubernetes/lint.sh
 check yamllint yamllint --strict .
 
+if command -v terraform >/dev/null; then
+    check "terraform fmt" terraform fmt -check -recursive -diff deploy/terraform
+else
+    echo "terraform fmt: not run, for terraform is not here"
+fi
+check checkov checkov --directory deploy/terraform --framework terraform --skip-download --quiet --compact
+
 exit $failed

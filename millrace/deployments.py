@@ -80,12 +80,20 @@ class Deployments:
 
     def done(self, target: str) -> list[Deployment]:
         """The deployments of a target that succeeded, the newest first."""
+        return self._search(f"tags.`{TARGET_TAG}` = '{target}' and tags.`{OUTCOME_TAG}` = 'deployed'")
+
+    def image_of(self, bento: str, repository: str) -> str | None:
+        """The image of a Bento that is in a registry's repository since an earlier deployment."""
+        found = self._search(f"params.bento = '{bento}' and params.image LIKE '{repository}@%'")
+        return found[0].image if found else None
+
+    def _search(self, condition: str) -> list[Deployment]:
         experiment = self._client.get_experiment_by_name(experiment_name(self._registry.name))
         if experiment is None:
             return []
         runs = self._client.search_runs(
             [experiment.experiment_id],
-            f"tags.`{TARGET_TAG}` = '{target}' and tags.`{OUTCOME_TAG}` = 'deployed'",
+            condition,
             order_by=["attributes.start_time DESC"],
             max_results=LOOKED_AT,
         )

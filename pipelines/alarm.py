@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.comment import plain, table
-from pipelines.monitoring import MonitoringSummary
+from pipelines.monitoring_summary import MonitoringSummary
 
 
 def alarm(summary: MonitoringSummary) -> str:

@@ -84,10 +84,16 @@ def _run(
         )
     )
 
-    def end(*_: Any) -> None:
+    def end() -> None:
         stop.set()
         awake.set()
         server.should_exit = True
+
+    def told_to_end(*_: Any) -> None:
+        # A second signal would come between: `stop` has a lock, which the first one may hold.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        end()
 
     def part(run: Callable[[], None]) -> threading.Thread:
         """A thread; where it fails, the process ends, for others to see and to start it anew."""
@@ -104,7 +110,7 @@ def _run(
         return threading.Thread(target=guarded)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+        signal.signal(number, told_to_end)
     calendar.plan(datetime.now(UTC))
     where = token.provide(place) or token.TOKEN
     address, number = listening.getsockname()[:2]
@@ -117,7 +123,9 @@ def _run(
     for thread in parts:
         thread.start()
     for thread in parts:
-        thread.join()
+        while thread.is_alive():
+            # Python looks for signals as this begins and ends: one that comes between is not to wait longer.
+            thread.join(1)
     log.info("the scheduler has stopped")
     return 1 if faults else 0
 

@@ -11,19 +11,17 @@ from pathlib import Path
 from millrace.errors import UserError
 from stacks import environment
 
-PORT = "8237"
 
-
-def main() -> int:
-    """Serve the dashboard on 127.0.0.1 until interrupted."""
+def main(port: str) -> int:
+    """Serve the dashboard on a port of 127.0.0.1 until interrupted."""
     environment.prepare()
     if not any(Path(os.environ["ZENML_CONFIG_PATH"]).rglob("zenml.db")):
         raise UserError("There is nothing to show yet: run `make train` first.")
     os.environ.update(_server_environment())
-    print(f"ZenML's dashboard: http://127.0.0.1:{PORT} (ready in about ten seconds; Ctrl-C stops it)")
+    print(f"ZenML's dashboard: http://127.0.0.1:{port} (ready in about ten seconds; Ctrl-C stops it)")
     sys.stdout.flush()
     server = [sys.executable, "-m", "uvicorn", "zenml.zen_server.zen_server_api:app"]
-    os.execv(sys.executable, [*server, "--host", "127.0.0.1", "--port", PORT, "--log-level", "error"])
+    os.execv(sys.executable, [*server, "--host", "127.0.0.1", "--port", port, "--log-level", "error"])
 
 
 def _server_environment() -> dict[str, str]:
@@ -55,7 +53,7 @@ def _server_environment() -> dict[str, str]:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -22,7 +22,7 @@ class Variables:
 
     def __init__(self, name: str) -> None:
         self._own = home() / name / "environment"
-        self._values: Mapping[str, str] = {**_read_environment(self._own), **os.environ}
+        self._values: Mapping[str, str] = {**read_environment(self._own), **os.environ}
         self._missing: set[str] = set()
 
     def fill(self, data: Any, where: str) -> Any:
@@ -60,7 +60,12 @@ class Variables:
             )
 
 
-def _read_environment(path: Path) -> dict[str, str]:
+def read_environment(path: Path) -> dict[str, str]:
+    """The variables that a file has, lines of NAME=value; none, if there is no such file.
+
+    Raises:
+        UserError: others than its owner may read it.
+    """
     if not path.is_file():
         return {}
     if path.stat().st_mode & 0o077:

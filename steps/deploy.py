@@ -17,19 +17,16 @@ from millrace.deployments import Deployment, Deployments
 from millrace.errors import UserError
 from millrace.registry import Registration, Registry
 from millrace.strict import Strict
-from stacks.environment import ROOT
 from stacks.tracking import tracking_uri
 from steps.bundle import git_revision
 from steps.locks import only_one
 from steps.model_control_plane import zenml_version
 from steps.score import load_chosen
 from steps.serve import build_version
-from targets.files import TargetSettings, load_target_file
+from targets.files import TARGETS, TargetSettings, load_target_file
 from targets.rollout import Watch, roll_out
 from targets.smoke import Smoke
 from targets.target import Release, Target
-
-TARGETS = ROOT / "configs" / "targets"
 
 
 class Deploying(Strict):
@@ -60,19 +57,31 @@ def pack(chosen: Registration, asked: Deploying) -> Annotated[Release, "release"
 
     The Bento holds the bundle with the digest that the registry names, or none is built.
     """
-    target = asked.settings.make(chosen.name)
+    settings = asked.settings
+    registry = settings.make(chosen.name).registry
     bento, image = "", asked.image
     if image is None:
-        from targets import images
-
         bento = build_version(chosen, latest=False)
-        if target.runs_images:
-            image = images.build(bento)
-            if target.registry:
-                image = images.push(image, target.registry)
+        if settings.runs_images:
+            image = _image(bento, registry, settings.variant)
     return Release(
         problem=chosen.name, version=chosen.version, digest=chosen.digest, bento=bento, image=image
     )
+
+
+def _image(bento: str, registry: str | None, variant: str | None) -> str:
+    """The image of a Bento: one that an earlier deployment has pushed, or a new one.
+
+    A registry may refuse another image by a name that it has already.
+    """
+    from targets import images
+
+    if registry is None:
+        return images.build(bento, variant)
+    name, _, _ = images.named(bento, variant).partition(":")
+    problem, _, _ = bento.partition(":")
+    earlier = Deployments(Registry(problem, tracking_uri())).image_of(bento, f"{registry}/{name}")
+    return earlier or images.push(images.build(bento, variant), registry)
 
 
 @step(enable_cache=False)

@@ -1,7 +1,8 @@
-"""python -m steps.publish STACK PROBLEM REGISTRY FILE: the image of a stack's champion, pushed to a registry.
+"""python -m steps.publish STACK PROBLEM TARGET REGISTRY FILE: the image of a stack's champion, pushed.
 
-What it is there is written to FILE, in lines of NAME=value as GitHub Actions reads a step's outputs: `image`,
-by which it is deployed; `name` and `digest`, by which it is attested.
+It is built as the target runs it. What it is in the registry is written to FILE, in lines of NAME=value as
+GitHub Actions reads a step's outputs: `image`, by which it is deployed; `name` and `digest`, by which it is
+attested.
 """
 
 import sys
@@ -11,15 +12,17 @@ from millrace.errors import UserError
 from stacks import environment
 from steps.serve import build_champion
 from targets import images
+from targets.files import TARGETS, load_target_file
 
 
-def publish(stack: str, problem: str, registry: str) -> dict[str, str]:
-    """Build the champion's Bento and image on this machine and push it; returns what FILE says.
+def publish(stack: str, problem: str, target: str, registry: str) -> dict[str, str]:
+    """Build the champion's Bento, and its image as a target runs it, and push it; returns what FILE says.
 
     Raises:
         UserError: no champion, no builder, or a registry that does not take it.
     """
-    image = images.push(images.build(build_champion(stack, problem)), registry)
+    variant = load_target_file(target, TARGETS).variant
+    image = images.push(images.build(build_champion(stack, problem), variant), registry)
     name, _, digest = image.partition("@")
     # Without a host a name is one of Docker Hub, which has to be named where there is no Docker to know that.
     host = name.partition("/")[0]
@@ -28,11 +31,11 @@ def publish(stack: str, problem: str, registry: str) -> dict[str, str]:
     return {"image": image, "name": name, "digest": digest}
 
 
-def main(stack: str, problem: str, registry: str, file: str) -> int:
+def main(stack: str, problem: str, target: str, registry: str, file: str) -> int:
     """Publish, and write what was published; returns the exit code."""
     environment.prepare()
     try:
-        told = publish(stack, problem, registry)
+        told = publish(stack, problem, target, registry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

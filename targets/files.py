@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from millrace.errors import UserError, nearest, unknown
 from millrace.strict import Strict
 from millrace.yaml_files import faults, line_of, read_yaml
+from stacks.environment import ROOT
 from stacks.variables import Variables
 from targets.target import Target
 
@@ -18,13 +19,23 @@ KINDS = {
     "process": "targets.process",
     "compose": "targets.compose",
     "kubernetes": "targets.kubernetes",
+    "ecs": "targets.ecs",
+    "lambda": "targets.aws_lambda",
+    "cloud-run": "targets.cloud_run",
 }
+
+TARGETS = ROOT / "configs" / "targets"
 
 
 class TargetSettings(Strict):
-    """What the file of any target says; `runs_images` says whether what runs there is an image."""
+    """What the file of any target says.
+
+    `runs_images` says whether what runs there is an image, and `variant` which Dockerfile of deploy/, if any,
+    adds to the usual one what the target needs.
+    """
 
     runs_images: ClassVar[bool] = True
+    variant: ClassVar[str | None] = None
 
     kind: str
     api_key: str | None = Field(None, repr=False, description="one that opens `predict`, if the service asks")

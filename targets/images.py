@@ -18,16 +18,31 @@ from stacks.environment import ROOT
 SHOWN = 10
 
 
-def build(bento: str) -> str:
-    """Build the image of a Bento of this machine's store; its name is the Bento's tag.
+def named(bento: str, variant: str | None) -> str:
+    """What the image of a Bento is called: as the Bento, or NAME-VARIANT:TAG.
 
     The tag is made of the digests of model and code, so that the name cannot come to mean another image.
+    """
+    name, _, tag = bento.partition(":")
+    return f"{name}-{variant}:{tag}" if variant else bento
+
+
+def build(bento: str, variant: str | None = None) -> str:
+    """Build the image of a Bento of this machine's store; returns its name.
+
+    A variant is the usual image and what deploy/VARIANT.Dockerfile adds.
 
     Raises:
         UserError: no builder, or it failed; with the end of what it said.
     """
-    _run("bash", "deploy/image.sh", bento, *shlex.split(os.environ.get("BUILD_OPTIONS", "")))
-    return bento
+    _run("bash", "deploy/image.sh", bento, *_options())
+    name = named(bento, variant)
+    if variant:
+        _run(
+            *(_builder(), "build", "--file", f"deploy/{variant}.Dockerfile", "--tag", name),
+            *("--build-arg", f"SERVICE={bento}", *_options(), "deploy"),
+        )
+    return name
 
 
 def push(image: str, registry: str) -> str:
@@ -50,6 +65,10 @@ def push(image: str, registry: str) -> str:
         file = Path(folder) / "digest"
         _run(_builder(), "push", "--quiet", "--digestfile", str(file), image, f"docker://{name}")
         return f"{repository}@{file.read_text(encoding='utf-8').strip()}"
+
+
+def _options() -> list[str]:
+    return shlex.split(os.environ.get("BUILD_OPTIONS", ""))
 
 
 def _builder() -> str:

@@ -39,6 +39,7 @@ FEWEST = (*QUICK, *(f"--set=candidates.{name}=null" for name in ("linear", "hist
 TOGETHER = {
     # In this order: before any training, the servers' logs hold no key.
     "staging": ("tests/deploy/test_staging.py", "tests/faults/test_outages.py"),
+    "cloud": tuple(f"tests/targets/test_{name}.py" for name in ("applied", "ecs", "lambda")),
     "stacks": tuple(
         f"tests/stacks/test_{name}.py" for name in ("artifacts", "checks", "lease", "staging", "transfer")
     ),

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from deploy.staging import monitoring, processes
+from deploy.staging import monitoring
 from deploy.staging.server import Server
 from deploy.staging.settings import draw_ports
+from millrace import processes
 from millrace.errors import UserError
 from stacks.environment import ROOT
 

@@ -47,15 +47,16 @@ class House:
         self.notes = folder / "notes"
         self.artifacts = folder / "artifacts"
         self._repository = folder / "repository"
+        self._programs = self._repository / "deploy" / "workflows"
         self._home = folder / "home"
-        for path in (self.notes, self.artifacts, self._repository / "deploy", self._home, folder / "bin"):
+        for path in (self.notes, self.artifacts, self._programs, self._home, folder / "bin"):
             path.mkdir(parents=True)
         shutil.copytree(ROOT / ".github", self._repository / ".github")
         shutil.copytree(ROOT / "configs" / "problems", self._repository / "configs" / "problems")
         for name in ("__init__", *PLAIN):
-            shutil.copy(ROOT / "deploy" / f"{name}.py", self._repository / "deploy")
+            shutil.copy(ROOT / "deploy" / "workflows" / f"{name}.py", self._programs)
         # Asked once more at once.
-        reached = self._repository / "deploy" / "reached.py"
+        reached = self._programs / "reached.py"
         reached.write_text(reached.read_text().replace("PAUSE = 10, 3.0", "PAUSE = 2, 0.0"))
         self._path = f"{folder / 'bin'}:{os.environ['PATH']}"
         python = self._repository / ".venv" / "bin"

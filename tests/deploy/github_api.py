@@ -5,7 +5,7 @@ import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from deploy.github import AUTHOR
+from deploy.workflows.github import AUTHOR
 
 # The token that it takes.
 SESAME = "sesame"

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from deploy.github import main
+from deploy.workflows.github import main
 from tests.deploy.github_api import SESAME, GitHub
 
 MARK = "<!-- millrace: training of iris -->"

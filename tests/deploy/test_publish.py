@@ -33,9 +33,14 @@ class Publisher:
         self._file = folder / "image.txt"
         self._home = Home(home.path, {**home.environment, "BUILDER": str(builder)})
 
-    def run(self, registry: str, problem: str = "iris") -> tuple[int | None, str]:
+    def set(self, name: str, value: str) -> None:
+        """Give the program a variable."""
+        self._home.environment[name] = value
+
+    def run(self, registry: str, problem: str = "iris", target: str = "compose") -> tuple[int | None, str]:
         """The exit code, and what was written or said instead."""
-        process = self._home.python("-m", "steps.publish", "local", problem, registry, str(self._file))
+        command = ("-m", "steps.publish", "local", problem, target, registry, str(self._file))
+        process = self._home.python(*command)
         _, err = process.communicate(timeout=240)
         return process.returncode, self._file.read_text() if process.returncode == 0 else err
 
@@ -49,6 +54,18 @@ def test_a_champion_is_built_pushed_and_named_by_its_digest(publish: Publisher) 
     tag = built.partition("--tag ")[2].split()[0]
     assert tag.startswith("iris:")
     assert pushed.split()[-2:] == [tag, f"docker://registry.example/ours/{tag}"]
+
+
+def test_for_lambda_it_has_the_adapter(publish: Publisher) -> None:
+    for name in ("REGION", "NAME", "REGISTRY"):
+        publish.set(f"MILLRACE_LAMBDA_{name}", "anything")
+    name = "registry.example/ours/iris-lambda"
+    assert publish.run("registry.example/ours", target="lambda")[1].startswith(f"image={name}@{DIGEST}\n")
+    service, varied, pushed = publish.told.read_text().splitlines()
+    tag = service.partition("--tag ")[2].split()[0]
+    assert varied.startswith("build --file deploy/lambda.Dockerfile ")
+    assert f"--build-arg SERVICE={tag} " in varied
+    assert pushed.endswith(f"docker://registry.example/ours/{tag.replace('iris:', 'iris-lambda:')}")
 
 
 def test_on_docker_hub_an_image_is_attested_by_its_whole_name(publish: Publisher) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import choice, reached, variables
+from deploy.workflows import choice, reached, variables
 from millrace.succession import Contract
 from pipelines.promotion_summary import PromotionSummary
 from tests.conftest import ROOT, Home
@@ -114,7 +114,7 @@ def test_only_variables_of_ours_are_set_each_to_its_value(given: dict[str, str])
 
 
 def test_variables_are_printed_in_lines() -> None:
-    program = [sys.executable, "-m", "deploy.variables"]
+    program = [sys.executable, "-m", "deploy.workflows.variables"]
     for told, code in (('{"MILLRACE_A": "1", "X": "2"}', 0), ('{"MILLRACE_A": "1\\nX=2"}', 2)):
         done = subprocess.run(
             program, cwd=ROOT, env={**os.environ, "VARIABLES": told}, capture_output=True, text=True

@@ -301,7 +301,7 @@ def test_addresses_come_before_they_are_needed() -> None:
     for name, job in jobs():
         if "environment" in job:
             runs = [step.get("run", "") for step in job["steps"]]
-            given = next(at for at, run in enumerate(runs) if "deploy.variables" in run)
+            given = next(at for at, run in enumerate(runs) if "deploy.workflows.variables" in run)
             assert all(at > given for at, run in enumerate(runs) if made(run)), name
 
 

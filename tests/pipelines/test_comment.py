@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from millrace.pages import markdown
 from pipelines.alarm import alarm
 from pipelines.comment import LONGEST_CARD, comment, main, plain, table
-from pipelines.monitoring import MonitoringSummary
+from pipelines.monitoring_summary import MonitoringSummary
 from pipelines.summary import Summary
 from tests.conftest import Home
 

@@ -1,6 +1,7 @@
 """The process itself: one a home, sentences for what can be mended, and what status shows."""
 
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -100,3 +101,13 @@ def test_status(scheduler: Running) -> None:
     assert "[bold]drift[/bold]" in waiting
     assert "refused │ it ends with 2" in ended
     assert "1-alert.log" in ended
+
+
+def test_it_ends_when_it_is_told_so_again_and_again(scheduler: Running) -> None:
+    """As by a Ctrl-C that make passes on, too: a signal that comes while another is dealt with."""
+    for _ in range(5):
+        scheduler.start()
+        assert scheduler.process
+        for number in (signal.SIGTERM, signal.SIGINT) * 200:
+            scheduler.process.send_signal(number)
+        assert scheduler.process.wait(10) == 0

@@ -363,6 +363,7 @@ def test_make_stacks_lists_every_stack_with_its_components_and_their_health(stag
     assert [line for line in out.splitlines() if line.endswith("ready")] == [
         "local: ready",
         "production: not ready",
+        "production-client: not ready",
         "staging: ready",
     ]
     assert "MILLRACE_PRODUCTION_ZENML_URL" in out

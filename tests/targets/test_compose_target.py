@@ -11,14 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.bentos.test_image import BASES, BUILD, run, store
 from tests.conftest import Home
+from tests.containers import BUILD, image_store, lent_cache, run
 from tests.targets.places import Place, two_versions
 
-__all__ = ["store"]
-
+BASES = ["--build-arg", "DEBIAN=localhost/debian", "--build-arg", "PYTHON=localhost/python"]
 PROXY = "localhost/haproxy"
 INSTALL = "apt-get update -q && apt-get install -q -y --no-install-recommends haproxy"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of an image store of this module's own."""
+    folder = tmp_path_factory.mktemp("containers")
+    with image_store(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def engine(store: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def proxy(store: Path) -> str:  # noqa: ARG001
     """A stand-in for HAProxy's image: the same program, as Debian has it."""
-    run("bash", "deploy/stand_in_bases.sh")
+    run("bash", "deploy/stand_in_bases.sh", "debian", "python")
     container = run("buildah", "from", "localhost/debian").strip()
     # Packages come from where the machine gets its own.
     lent = ["--volume", "/etc/apt:/etc/apt:ro", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
@@ -60,7 +67,7 @@ def place(
     with two_versions(trained, folder) as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", engine)
         patch.setenv("MILLRACE_PROXY_IMAGE", proxy)
-        patch.setenv("BUILD_OPTIONS", " ".join([*BUILD, *BASES, "--layers"]))
+        patch.setenv("BUILD_OPTIONS", " ".join([*BUILD, *lent_cache(), *BASES, "--layers"]))
         patch.setenv("MILLRACE_SERVE_WORKERS", "1")
         place = Place(home, folder, kind="compose", command=["docker-compose"])
         yield place

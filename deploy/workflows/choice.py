@@ -1,6 +1,6 @@
 """Which problems a workflow is about: those it is told, or those that commits have touched.
 
-    python3 -m deploy.choice [--named "NAME NAME"] [--since COMMIT]
+    python3 -m deploy.workflows.choice [--named "NAME NAME"] [--since COMMIT]
 
 prints `problems=[...]`, a line of JSON for a matrix. Every name in it is that of a file in configs/problems/,
 whatever was asked for. Plain Python without packages, so that a job can choose before it installs anything.
@@ -56,7 +56,7 @@ def _git(*words: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the choice; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="deploy.choice", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="deploy.workflows.choice", description=__doc__.partition("\n")[0])
     parser.add_argument("--named", default="", help="these problems, whatever has changed")
     parser.add_argument("--since", default="", metavar="COMMIT", help="those touched since then")
     given = parser.parse_args(arguments)

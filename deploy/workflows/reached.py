@@ -1,6 +1,6 @@
 """Whether a deployment is what answers where its users find it.
 
-    python3 -m deploy.reached SUMMARY.json
+    python3 -m deploy.workflows.reached SUMMARY.json
 
 asks from outside: the deployment has asked the candidate by its own way in. Plain Python without packages.
 """

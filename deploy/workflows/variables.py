@@ -1,6 +1,6 @@
 """The variables of a workflow's environment that stacks and targets are described with.
 
-    VARIABLES='{"MILLRACE_ECS_CLUSTER": "staging"}' python3 -m deploy.variables >>"$GITHUB_ENV"
+    VARIABLES='{"MILLRACE_ECS_CLUSTER": "staging"}' python3 -m deploy.workflows.variables >>"$GITHUB_ENV"
 
 prints those that are Millrace's as lines of NAME=value: addresses and names, nothing secret. So no workflow
 need list them, nor be changed where a target comes to need another. Plain Python without packages.

@@ -1,6 +1,6 @@
 """A summary's values as outputs of a step.
 
-python3 -m deploy.outputs SUMMARY.json NAME... >>"$GITHUB_OUTPUT"
+python3 -m deploy.workflows.outputs SUMMARY.json NAME... >>"$GITHUB_OUTPUT"
 """
 
 import json
