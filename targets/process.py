@@ -141,5 +141,6 @@ def _unpack(bento: str, folder: Path) -> None:
     packed = folder.with_name("packed.bento")
     bentoml.bentos.export_bento(bento, str(packed))
     with tarfile.open(packed) as archive:
-        archive.extractall(folder, filter="data")
+        # Without a filter, which Debian's Python 3.11 does not know: it has just been packed here.
+        archive.extractall(folder)
     packed.unlink()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import yaml
 
 import run
 from millrace import processes
@@ -233,6 +235,21 @@ def test_without_haproxy_a_sentence(place: Place, monkeypatch: pytest.MonkeyPatc
     assert target.serving() is None
     assert place.deploy("--version", "1")["code"] == 2
     assert "needs HAProxy: sudo apt-get install haproxy" in capsys.readouterr().err
+    assert place.services() == []
+
+
+@pytest.mark.parametrize("which", ["port", "blue_port"])
+def test_a_port_that_is_taken_is_a_sentence(
+    place: Place, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.end()
+    # As before the first one, which begins with blue.
+    (place.folder / "haproxy.cfg").unlink(missing_ok=True)
+    port = yaml.safe_load(place.file.read_text())[which]
+    with socket.create_server(("127.0.0.1", port)):
+        found = place.deploy("--version", "1")
+    assert found["code"] == 2
+    assert f"127.0.0.1:{port} is taken by another program" in capsys.readouterr().err
     assert place.services() == []
 
 
