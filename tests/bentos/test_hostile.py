@@ -51,18 +51,25 @@ async def dribble(port: int, at_once: bytes, slowly: bytes) -> bytes:
     """Send something at once and the rest byte by byte, without an end; return the answer, if one comes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(at_once)
-    answer = asyncio.create_task(reader.read())
+    answer = bytearray()
+
+    async def listen() -> None:
+        # Piece by piece: whoever sends on after an answer is reset, and what he has heard would be lost.
+        with suppress(ConnectionError):
+            while piece := await reader.read(4096):
+                answer.extend(piece)
+
+    listening = asyncio.create_task(listen())
     sent = 0
     with suppress(ConnectionError):
-        while not answer.done():
+        while not (answer or listening.done()):
             if sent < len(slowly):
                 writer.write(slowly[sent : sent + 1])
                 sent += 1
                 await writer.drain()
-            await asyncio.wait([answer], timeout=0.2)
-    with suppress(ConnectionError):
-        return await answer
-    return b""
+            await asyncio.wait([listening], timeout=0.2)
+    await listening
+    return bytes(answer)
 
 
 def test_slow_and_silent_clients_keep_nobody_waiting(service: Service) -> None:
