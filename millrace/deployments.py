@@ -14,6 +14,8 @@ TARGET_TAG = "deployment.target"
 OUTCOME_TAG = "deployment.outcome"
 # Deployments that are looked through for the one before.
 LOOKED_AT = 200
+# MLflow takes no longer values; what a candidate has said may be.
+LONGEST_PARAM = 6000
 MEASURED = ("requests", "failed", "probes", "failed_probes", "seconds")
 
 
@@ -21,8 +23,8 @@ class Deployment(Strict):
     """One deployment: what (model, data, code, image), where, by whom, and what came of it.
 
     `before` is the version that answered before; `commit` that of the code that deployed, `model_commit` of
-    the code that trained; `run_id` is the training's ZenML run. `requests` and the other counts: see
-    `targets.rollout.Outcome`.
+    the code that trained; `run_id` is the training's ZenML run; `going_back` says that it was asked for as a
+    roll-back. `requests` and the other counts: see `targets.rollout.Outcome`.
     """
 
     problem: str
@@ -43,6 +45,7 @@ class Deployment(Strict):
     by: str
     at: datetime
     seconds: float
+    going_back: bool = False
     requests: int = 0
     failed: int = 0
     probes: int = 0
@@ -68,7 +71,7 @@ class Deployments:
         self._client.log_batch(
             run_id,
             [Metric(name, getattr(deployment, name), now, 0) for name in MEASURED],
-            [Param(name, str(value)) for name, value in told.items()],
+            [Param(name, str(value)[:LONGEST_PARAM]) for name, value in told.items()],
             [RunTag(TARGET_TAG, deployment.target), RunTag(OUTCOME_TAG, deployment.outcome)],
         )
         self._client.log_text(run_id, deployment.model_dump_json(indent=2), RECORD)
@@ -99,13 +102,20 @@ class Deployments:
         )
         return [_read(run) for run in runs]
 
-    def before(self, target: str, serving: str) -> Deployment | None:
-        """What a roll-back goes to: the last that succeeded of another version than the one that serves."""
-        found = self.done(target)
-        # What was deployed after it was gone back from.
-        places = [place for place, each in enumerate(found) if each.version == serving]
-        older = found[places[0] :] if places else found
-        return next((each for each in older if each.version != serving), None)
+    def before(self, target: str, serving: str | None) -> Deployment | None:
+        """What a roll-back goes to, if to anything: what the target had before the version that serves.
+
+        What was gone back from is no part of that past: the next roll-back goes further back.
+        """
+        past: list[Deployment] = []
+        for each in reversed(self.done(target)):
+            while each.going_back and past and past[-1].version != each.version:
+                past.pop()
+            if not past or past[-1].version != each.version:
+                past.append(each)
+        while past and past[-1].version == serving:
+            past.pop()
+        return past[-1] if past else None
 
 
 def _read(run: Run) -> Deployment:

@@ -87,11 +87,11 @@ def _before(problem: str, asked: Deploying) -> tuple[str, Deploying]:
     """
     serving = asked.settings.make(problem).serving()
     deployments = Deployments(Registry(problem, tracking_uri()))
-    found = deployments.before(asked.target_name, serving.version if serving else "")
+    found = deployments.before(asked.target_name, serving and serving.version)
     if found is None:
         name = asked.target_name
         raise UserError(f"Nothing to go back to: no other version of '{problem}' was deployed to '{name}'.")
-    return found.version, asked.model_copy(update={"image": found.image})
+    return found.version, asked.model_copy(update={"image": found.image, "going_back": True})
 
 
 def print_summary(summary: DeploymentSummary) -> None:

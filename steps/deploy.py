@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from zenml import log_metadata, step
 
@@ -30,7 +30,7 @@ from targets.target import Release, Target
 
 
 class Deploying(Strict):
-    """What is asked for: where to, and of which image, if that is built already.
+    """What is asked for: where to, of which image, if that is built already, and whether as a roll-back.
 
     `target` is the name of a file in configs/targets/, or the path of one.
     """
@@ -38,6 +38,7 @@ class Deploying(Strict):
     stack: str
     target: str
     image: str | None
+    going_back: bool = False
 
     @property
     def settings(self) -> TargetSettings:
@@ -92,30 +93,12 @@ def deploy(release: Release, chosen: Registration, asked: Deploying) -> Annotate
             raise UserError(f"Another deployment to '{asked.target}' is under way; wait for its end.")
         settings = asked.settings
         target = settings.make(release.problem)
-        began, at = time.perf_counter(), datetime.now(UTC)
+        began = time.perf_counter()
         bundle = load_chosen(chosen)
-        provenance = bundle.read(PROVENANCE)
-        about = {
-            "problem": release.problem,
-            "stack": asked.stack,
-            "target": asked.target_name,
-            "url": target.url,
-            **release.model_dump(include={"version", "digest", "bento", "image"}),
-            "commit": git_revision(),
-            "model_commit": provenance["git_revision"],
-            "data_digest": provenance["data"]["digest"],
-            "run_id": provenance["run"]["id"],
-            "by": _who(),
-            "at": at,
-        }
+        about = _about(release, bundle.read(PROVENANCE), asked, target.url)
         if _is_settled(target, release, asked.target_name):
-            return Deployment(
-                **about,
-                outcome="unchanged",
-                why="it has the traffic already",
-                before=release.version,
-                seconds=0,
-            )
+            why = "it has the traffic already"
+            return Deployment(**about, outcome="unchanged", why=why, before=release.version, seconds=0)
         smoke = Smoke(bundle, settings.api_key)
         watch = Watch(seconds=settings.watch_seconds, max_failed=settings.max_failed)
         outcome = roll_out(target, release, smoke, watch, _say)
@@ -147,6 +130,24 @@ def record(deployment: Deployment) -> Annotated[str, "mlflow_run"]:
             model_version=zenml_version(deployment.version),
         )
     return run_id
+
+
+def _about(release: Release, provenance: dict[str, Any], asked: Deploying, url: str) -> dict[str, Any]:
+    """What a deployment's record says, whatever comes of it."""
+    return {
+        "problem": release.problem,
+        "stack": asked.stack,
+        "target": asked.target_name,
+        "url": url,
+        **release.model_dump(include={"version", "digest", "bento", "image"}),
+        "commit": git_revision(),
+        "model_commit": provenance["git_revision"],
+        "data_digest": provenance["data"]["digest"],
+        "run_id": provenance["run"]["id"],
+        "by": _who(),
+        "at": datetime.now(UTC),
+        "going_back": asked.going_back,
+    }
 
 
 def _is_settled(target: Target, release: Release, name: str) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import httpx
+from pydantic import Field
 
 from millrace.durable import write_whole
 from millrace.errors import UserError
+from stacks.environment import home
+from targets.files import TargetSettings
 from targets.proxy import COLOURS, Colour, Proxy, other
 from targets.target import Release, Traffic
 
@@ -21,6 +24,31 @@ READY_SECONDS = 120
 DRAIN_SECONDS = 60
 PAUSE = 0.2
 LOG_LINES = 10
+
+
+class BlueGreenSettings(TargetSettings):
+    """Where HAProxy listens, and the services behind it; all on 127.0.0.1."""
+
+    port: int = Field(3000, ge=1, le=65535)
+    blue_port: int = Field(3011, ge=1, le=65535)
+    green_port: int = Field(3012, ge=1, le=65535)
+
+    @property
+    def ports(self) -> dict[Colour, int]:
+        """Those of the services."""
+        return {"blue": self.blue_port, "green": self.green_port}
+
+    def folder(self, problem: str) -> Path:
+        """Where the state of a problem's target is kept: of each HAProxy its own."""
+        folder = home() / "deployments" / problem / f"{self.kind}-{self.port}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def around(self, problem: str, runner: "Runner") -> "BlueGreen":
+        """The target whose places are run so."""
+        urls: dict[Colour, str] = {colour: f"http://127.0.0.1:{port}" for colour, port in self.ports.items()}
+        url = f"http://127.0.0.1:{self.port}"
+        return BlueGreen(self.folder(problem), url, urls, runner, self.runs_images)
 
 
 class Runner(Protocol):

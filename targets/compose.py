@@ -8,9 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from millrace.errors import UserError
-from stacks.environment import ROOT, home
-from targets.blue_green import PROXY, BlueGreen, Name
-from targets.files import TargetSettings
+from stacks.environment import ROOT
+from targets.blue_green import PROXY, BlueGreen, BlueGreenSettings, Name
 from targets.proxy import Colour
 from targets.target import Release
 
@@ -19,23 +18,15 @@ FILE = ROOT / "deploy" / "compose" / "service.yaml"
 SHOWN = 10
 
 
-class Settings(TargetSettings):
-    """Where HAProxy listens, and the services behind it, all on 127.0.0.1; and what Compose is here."""
+class Settings(BlueGreenSettings):
+    """Where HAProxy and the services listen, and what Compose is here."""
 
     kind: Literal["compose"]
-    port: int = Field(3000, ge=1, le=65535)
-    blue_port: int = Field(3011, ge=1, le=65535)
-    green_port: int = Field(3012, ge=1, le=65535)
     command: tuple[str, ...] = Field(("docker", "compose"), min_length=1)
 
     def make(self, problem: str) -> BlueGreen:
         """The target for the service of a problem."""
-        folder = home() / "deployments" / problem / "compose"
-        folder.mkdir(parents=True, exist_ok=True)
-        ports: dict[Colour, int] = {"blue": self.blue_port, "green": self.green_port}
-        urls: dict[Colour, str] = {colour: f"http://127.0.0.1:{port}" for colour, port in ports.items()}
-        runner = Containers(folder, problem, ports, self.command)
-        return BlueGreen(folder, f"http://127.0.0.1:{self.port}", urls, runner, runs_images=True)
+        return self.around(problem, Containers(self.folder(problem), problem, self.ports, self.command))
 
 
 class Containers:
@@ -47,7 +38,7 @@ class Containers:
         self._folder = folder
         self._problem = problem
         self._ports = ports
-        self._command = [*command, "--project-name", f"millrace-{problem}", "--file", str(FILE)]
+        self._command = [*command, "--project-name", f"millrace-{problem}-{folder.name}", "--file", str(FILE)]
 
     def start_proxy(self) -> None:
         """Start HAProxy in the target's folder."""

@@ -1,5 +1,6 @@
 """Targets as files: configs/targets/<name>.yaml, with the environment's values put in."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +25,7 @@ KINDS = {
     "cloud-run": "targets.cloud_run",
 }
 
+NAME = re.compile(r"[\w.-]+", re.ASCII)
 TARGETS = ROOT / "configs" / "targets"
 
 
@@ -61,6 +63,10 @@ def load_target_file(name: str, folder: Path) -> TargetSettings:
     path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
     if not path.is_file():
         raise unknown("target", name, target_names(folder))
+    if not NAME.fullmatch(path.stem):
+        raise UserError(
+            f"{path}: a target is called as its file; use letters, digits, '-', '_' and '.' there."
+        )
     data, node = read_yaml(path)
     kind = data.get("kind")
     if kind not in KINDS:

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import psutil
-from pydantic import Field
 
 from millrace import processes
 from millrace.errors import UserError
-from stacks.environment import home
-from targets.blue_green import PROXY, BlueGreen, Name
-from targets.files import TargetSettings
+from targets.blue_green import PROXY, BlueGreen, BlueGreenSettings, Name
 from targets.proxy import CONFIGURATION, Colour
 from targets.target import Release
 
@@ -27,24 +24,16 @@ OWN = "MILLRACE_SERVE_"
 END_SECONDS = 60
 
 
-class Settings(TargetSettings):
-    """Where HAProxy listens, and the services behind it; all on 127.0.0.1."""
+class Settings(BlueGreenSettings):
+    """Where HAProxy and the services listen."""
 
     runs_images: ClassVar[bool] = False
 
     kind: Literal["process"]
-    port: int = Field(3000, ge=1, le=65535)
-    blue_port: int = Field(3011, ge=1, le=65535)
-    green_port: int = Field(3012, ge=1, le=65535)
 
     def make(self, problem: str) -> BlueGreen:
         """The target for the service of a problem."""
-        folder = home() / "deployments" / problem / "process"
-        folder.mkdir(parents=True, exist_ok=True)
-        ports: dict[Colour, int] = {"blue": self.blue_port, "green": self.green_port}
-        urls: dict[Colour, str] = {colour: f"http://127.0.0.1:{port}" for colour, port in ports.items()}
-        runner = Processes(folder, problem, ports)
-        return BlueGreen(folder, f"http://127.0.0.1:{self.port}", urls, runner, runs_images=False)
+        return self.around(problem, Processes(self.folder(problem), problem, self.ports))
 
 
 class Processes:

@@ -39,7 +39,7 @@ class Place:
         settings = {"kind": kind, "port": front, "blue_port": blue, "green_port": green, **more}
         self.file.write_text(yaml.safe_dump(settings | {"watch_seconds": WATCH_SECONDS}))
         self.url = f"http://127.0.0.1:{front}"
-        self.folder = home.path / "deployments" / "iris" / kind
+        self.folder = home.path / "deployments" / "iris" / f"{kind}-{front}"
 
     @property
     def target(self) -> BlueGreen:
@@ -67,6 +67,19 @@ class Place:
         """Let a version answer."""
         assert self.deploy("--version", version)["code"] == 0
         assert self.version() == version
+
+    def take_over(self, version: str, before: str) -> dict[str, Any]:
+        """Deploy a version while callers call the one before, and see that none of them fails."""
+        with self.load().running() as load:
+            load.wait_for(before)
+            found = self.deploy("--version", version)
+            load.wait_for(version)
+        print(f"{load.requests} requests: {dict(load.versions)}, {len(load.failures)} failed")
+        assert load.failures == []
+        outcome = tuple(found[name] for name in ("outcome", "version", "before", "failed"))
+        assert outcome == ("deployed", version, before, 0)
+        assert self.version() == version
+        return found
 
     def version(self) -> str:
         """The version that answers."""

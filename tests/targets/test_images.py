@@ -13,17 +13,9 @@ import yaml
 from millrace.errors import UserError
 from targets import images
 from tests.bentos.running import free_port
-from tests.containers import image_store, run
+from tests.containers import run
 
 IMAGE = "houses:1f2e3d4c5b6a-01234567"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of an image store of this module's own."""
-    folder = tmp_path_factory.mktemp("containers")
-    with image_store(folder):
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -48,16 +48,9 @@ def test_the_first_has_nobody_before_it(place: Place) -> None:
 
 def test_another_version_takes_over_without_a_failed_request(place: Place) -> None:
     place.have("1")
-    with place.load().running() as load:
-        load.wait_for("1")
-        found = place.deploy("--version", "2")
-        load.wait_for("2")
-    print(f"{load.requests} requests: {dict(load.versions)}, {len(load.failures)} failed")
-    assert load.failures == []
-    assert (found["outcome"], found["version"], found["before"], found["failed"]) == ("deployed", "2", "1", 0)
+    found = place.take_over("2", before="1")
     # HAProxy has counted the callers' requests, and not only ours.
     assert found["requests"] > found["probes"] > found["failed_probes"] == 0
-    assert place.version() == "2"
     assert len(place.services()) == 1
 
 

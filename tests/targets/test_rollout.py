@@ -191,6 +191,13 @@ def test_a_faulty_file_is_told_by_line_and_key(tmp_path: Path, text: str, said: 
         load_target_file(str(file), tmp_path)
 
 
+def test_a_file_that_names_no_target_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "it's mine.yaml"
+    file.write_text("kind: process\n")
+    with pytest.raises(UserError, match="a target is called as its file"):
+        load_target_file(str(file), tmp_path)
+
+
 def test_an_unknown_target_is_told_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'process'"):
         load_target_file("proces", ROOT / "configs" / "targets")
