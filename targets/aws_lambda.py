@@ -1,8 +1,7 @@
 """The target `lambda`: versions of one function on AWS Lambda, and two aliases: `live` and `candidate`.
 
 deploy/terraform/modules/function makes function and aliases, each alias with a URL of its own. A release is a
-published version, which says in its description what it is. The alias `live` says in its own which version it
-was before, and since when it is this one.
+published version, which says in its description what it is.
 """
 
 import time
@@ -13,7 +12,6 @@ import httpx
 from pydantic import Field, ValidationError
 
 from millrace.errors import UserError
-from millrace.strict import Strict
 from targets.aws import MINUTE, Aws
 from targets.files import TargetSettings
 from targets.target import Release, Traffic
@@ -39,13 +37,6 @@ class Settings(TargetSettings):
         return Function(self, problem)
 
 
-class Switch(Strict):
-    """The description of `live`: since when it is what it is, and what it was before."""
-
-    before: str
-    since: str
-
-
 class Function:
     """A `Target` of one function."""
 
@@ -55,6 +46,8 @@ class Function:
         self._settings = settings
         self._aws = Aws(settings.region)
         self._function = f"{settings.name}-{problem}"
+        self._before: str | None = None
+        self._since: datetime | None = None
         self.registry: str | None = settings.registry
 
     @property
@@ -75,6 +68,7 @@ class Function:
         """Publish a version with the release's image, and let `candidate` be it."""
         if release.image is None:
             raise UserError("The target 'lambda' runs images, and this release has none.")
+        self._before = self._version(LIVE)
         self._call("update_function_code", ImageUri=release.image)
         self._wait_until_known()
         # All but the image, which the version has anyhow: a description has 256 characters.
@@ -95,20 +89,18 @@ class Function:
 
         In the minute of the switch it cannot tell the versions apart.
         """
-        switch = self._switch()
-        if switch is None:
+        if self._since is None:
             return Traffic(0, 0)
-        since = datetime.fromisoformat(switch.since) + MINUTE
+        since = self._since + MINUTE
         live = {"FunctionName": self._function, "Resource": f"{self._function}:{LIVE}"}
         requests = self._aws.total("AWS/Lambda", "UrlRequestCount", live, since)
         return Traffic(requests, self._aws.total("AWS/Lambda", "Url5xxCount", live, since))
 
     def switch_back(self) -> None:
         """Let `live` be the version that it was."""
-        switch = self._switch()
-        if switch is None:
-            raise UserError(f"{self._function}: nobody has written down which version was there before.")
-        self._lead(switch.before)
+        if self._before is None:
+            raise UserError(f"{self._function} has no version to go back to.")
+        self._lead(self._before)
 
     def retire(self) -> None:
         """Let `candidate` be what `live` is; a version that is not asked costs nothing, and stays."""
@@ -119,13 +111,8 @@ class Function:
         self._call("update_alias", Name=CANDIDATE, FunctionVersion=self._version(LIVE))
 
     def _lead(self, version: str) -> None:
-        switch = Switch(before=self._version(LIVE), since=datetime.now(UTC).isoformat())
-        self._call("update_alias", Name=LIVE, FunctionVersion=version, Description=switch.model_dump_json())
-
-    def _switch(self) -> Switch | None:
-        """What `live` says of itself; None if it was never switched."""
-        description = self._call("get_alias", Name=LIVE).get("Description")
-        return Switch.model_validate_json(description) if description else None
+        self._call("update_alias", Name=LIVE, FunctionVersion=version)
+        self._since = datetime.now(UTC)
 
     def _version(self, alias: str) -> str:
         return str(self._call("get_alias", Name=alias)["FunctionVersion"])

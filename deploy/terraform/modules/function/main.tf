@@ -40,7 +40,7 @@ resource "aws_lambda_alias" "this" {
   function_version = aws_lambda_function.this.version
 
   lifecycle {
-    ignore_changes = [function_version, description]
+    ignore_changes = [function_version]
   }
 }
 
