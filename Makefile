@@ -41,7 +41,8 @@ torch: .venv/.torch ## install PyTorch, for the candidate `network`
 
 .PHONY: serve
 serve: .venv/.run ## serve the latest Bento of PROBLEM on 127.0.0.1:PORT; with STACK=NAME, that stack's champion
-	@$(STATE) $(if $(STACK),&& $(RUN) -m steps.serve $(STACK) $(PROBLEM)) && exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
+	@$(STATE) $(if $(STACK),&& $(RUN) -m steps.serve $(STACK) $(PROBLEM)) && $(RUN) -m millrace.ports http://127.0.0.1:$(PORT) \
+		&& exec $(BIN)/bentoml serve $(PROBLEM):latest --host 127.0.0.1 --port $(PORT)
 
 .PHONY: deploy
 deploy: .venv/.run ## deploy PROBLEM's champion, or VERSION, to TARGET (process): docs/deployment.md; STACK, IMAGE

@@ -1,6 +1,5 @@
 """A service that runs twice for a while: two places, blue and green, behind a HAProxy, on one machine."""
 
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from millrace.durable import write_whole
 from millrace.errors import UserError
+from millrace.ports import require_free
 from stacks.environment import home
 from targets.files import TargetSettings
 from targets.proxy import COLOURS, Colour, Proxy, other
@@ -107,7 +107,7 @@ class BlueGreen:
         active = self._active()
         self._candidate, self._before = other(active) if active else "blue", active
         if not self._proxy.answers():
-            _require_free(self.url)
+            require_free(self.url)
             self._proxy.configure(active)
             self._runner.start_proxy()
             if not _wait_for(self._proxy.answers, PROXY_SECONDS):
@@ -115,7 +115,7 @@ class BlueGreen:
         # Also where an earlier switch was cut off in the middle.
         self._proxy.switch(active)
         self._runner.end(self._candidate)
-        _require_free(self._urls[self._candidate])
+        require_free(self._urls[self._candidate])
         write_whole(self._file(self._candidate), release.model_dump_json().encode())
         self._runner.start(self._candidate, release)
         self._wait_until_ready(self._candidate)
@@ -184,21 +184,6 @@ def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(PAUSE)
     return True
-
-
-def _require_free(url: str) -> None:
-    """See that nobody listens where something of ours is to be started.
-
-    Raises:
-        UserError: somebody does.
-    """
-    host, _, port = url.removeprefix("http://").partition(":")
-    with socket.socket() as probe:
-        if probe.connect_ex((host, int(port))) == 0:
-            raise UserError(
-                f"{host}:{port} is taken by another program, such as a `make serve`; end that, or give the "
-                "target another port."
-            )
 
 
 def _is_ready(url: str) -> bool:

@@ -89,6 +89,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_for(happens: Callable[[], bool], seconds: float = PATIENCE) -> float:
     """Wait until it happens, and return how long that took."""
     started = time.monotonic()

@@ -15,7 +15,7 @@ import httpx
 import yaml
 
 from millrace import processes
-from tests.bentos.running import free_port, wait_for
+from tests.bentos.running import free_port, is_taken, wait_for
 from tests.conftest import ROOT
 from tests.docs.pages import Command, words
 
@@ -98,11 +98,13 @@ class Reader:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
-        for record in self.folder.glob(".millrace/deployments/*/process/run/*.json"):
+        for record in self.folder.glob(".millrace/deployments/*/*/run/*.json"):
             processes.stop(record, signal.SIGTERM)
 
     def _serve(self, server: str, text: str) -> str:
         port, path = self.ports[server], SERVERS[server][1]
+        # Two services may share a port, and the one that was not stopped would answer for the new one.
+        assert not is_taken(port), f"{text}: something listens on port {port} already"
         log = self.folder / "server.log"
         with log.open("w") as output:
             process = subprocess.Popen(
