@@ -194,7 +194,7 @@ bench-stacks: .venv/.dev ## training on local and on a staging of its own by tur
 	@$(RUN) benchmarks/stacks.py
 
 .PHONY: bench
-bench: .venv/.dev ## run the benchmarks behind the README's figures
+bench: .venv/.dev ## run the benchmarks behind docs/speed.md
 	@$(RUN) benchmarks/pipeline_overhead.py
 	@$(RUN) benchmarks/quality.py
 

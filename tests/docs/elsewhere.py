@@ -20,7 +20,6 @@ ELSEWHERE = {
     "make image*": "builds by a container engine: tests/bentos/test_image.py",
     "* --data housing.csv *": "needs that table: tests/pipelines/test_training.py",
     "* --pipeline training --problem iris": "tests/conftest.py trains it for most tests",
-    "* --input 'flowers/*": "needs that table: tests/pipelines/test_inference.py",
     "* --set seed=7 *": "one training more: tests/pipelines/test_training.py",
     "* --data my.csv --target price": "docs/tutorial.md drafts a table that is there",
     "* --problem my": "docs/tutorial.md trains the draft",
