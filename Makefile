@@ -54,6 +54,10 @@ deploy: .venv/.run ## deploy PROBLEM's champion, or VERSION, to TARGET (process)
 roll-back: .venv/.run ## deploy again what TARGET had before
 	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) --roll-back $(GIVEN)
 
+.PHONY: deploy-stop
+deploy-stop: .venv/.run ## end what was deployed to TARGET, if that is this machine
+	@$(RUN) run.py --pipeline deployment --problem $(PROBLEM) --target $(TARGET) --stop $(GIVEN)
+
 .PHONY: image
 image: .venv/.run ## build the container image of PROBLEM's latest Bento; BUILDER=podman or buildah instead of docker
 	@$(STATE) && BUILDER=$(BUILDER) bash deploy/image.sh $(PROBLEM):latest
@@ -243,6 +247,9 @@ lock: .venv/.uv ## resolve the dependency groups of pyproject.toml anew into req
 
 .PHONY: clean
 clean: ## delete everything that runs have left: models, runs, caches, and staging with its data
+	@for place in $$(ls -d .millrace/deployments/*/*/haproxy.cfg 2>/dev/null | cut -d/ -f3-4); do \
+		echo "error: What was deployed to $$place may answer still; end it first:" \
+			"make deploy-stop PROBLEM=$${place%/*} TARGET=$$(basename $${place%-*})" >&2; exit 2; done
 	@test ! -d .millrace/staging || MILLRACE_HOME= $(RUN) -m deploy.staging stop
 	rm -rf .millrace
 

@@ -21,6 +21,8 @@ def prepare(arguments: argparse.Namespace, configs: Path) -> Start:
         raise UserError(f"--pipeline deployment needs to know where to: pass --target with one of {known}.")
     if arguments.roll_back:
         refuse(arguments, ("version", "image"), "is not for --roll-back")
+    if arguments.stop:
+        refuse(arguments, ("version", "image", "roll_back", "summary"), "is not for --stop")
     settings = load_target_file(arguments.target, configs / "targets")
     if arguments.image and not settings.runs_images:
         raise UserError(f"--image: the target '{arguments.target}' runs the Bento itself, and no image.")
@@ -37,6 +39,9 @@ def prepare(arguments: argparse.Namespace, configs: Path) -> Start:
         quickstart.import_mlflow()
         from pipelines import deployment
 
+        if arguments.stop:
+            deployment.stop(name, arguments.target, settings)
+            return
         deployment.run(
             name,
             target=arguments.target,

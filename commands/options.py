@@ -16,7 +16,7 @@ OPTIONS = {
     ("inference", "training"): ("engine", "scheduler"),
     ("promotion",): ("from", "to"),
     ("promotion", "deployment"): ("version", "roll_back"),
-    ("deployment",): ("image",),
+    ("deployment",): ("image", "stop"),
     ("promotion", "forgetting"): ("dry_run",),
     ("forgetting",): ("key",),
     ("monitoring",): ("since",),
@@ -139,6 +139,9 @@ def make_parser(pipelines: Iterable[str]) -> argparse.ArgumentParser:
     )
     moving.add_argument(
         "--image", metavar="NAME@DIGEST", help="one that is built already, for a target that runs images"
+    )
+    moving.add_argument(
+        "--stop", action="store_true", help="end what was deployed to --target, if that is this machine"
     )
     moving.add_argument(
         "--dry-run", action="store_true", help="say what would be done; write nothing (forgetting, too)"

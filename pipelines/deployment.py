@@ -13,8 +13,10 @@ from pipelines.closing import make_facts, open_console, write_summary
 from pipelines.launch import launch
 from stacks.stack_files import Stack
 from stacks.tracking import tracking_uri
-from steps.deploy import Deploying, deploy, pack, record
+from steps.deploy import Deploying, alone_on, deploy, pack, record
 from steps.score import choose_model
+from targets.blue_green import BlueGreen
+from targets.files import TargetSettings
 
 # As configs/training.yaml has them. What there is to configure is in configs/targets/.
 OPTIONS = {"enable_step_logs": False, "enable_heartbeat": False}
@@ -77,6 +79,24 @@ def run(
     if outcome.outcome in ("refused", "rolled_back"):
         still = f"version {outcome.before} still answers" if outcome.before else "nothing answers there"
         raise UserError(f"Version {outcome.version} was {SAID[outcome.outcome]}, and {still}: {outcome.why}")
+
+
+def stop(problem: str, target: str, settings: TargetSettings) -> None:
+    """End what was deployed to a target of this machine. The next deployment is as the first one there.
+
+    Raises:
+        UserError: the target is elsewhere, or a deployment is under way.
+    """
+    made = settings.make(problem)
+    if not isinstance(made, BlueGreen):
+        raise UserError(
+            f"--stop: '{target}' is not on this machine; end what runs there by kubectl or terraform."
+        )
+    with alone_on(Path(target).stem, problem):
+        serving = made.serving()
+        made.stop()
+    answered = f"version {serving.version}, which answered, has ended" if serving else "nothing answered"
+    open_console().print(f"{problem} on {Path(target).stem}: {answered}; {made.url} is free.")
 
 
 def _before(problem: str, asked: Deploying) -> tuple[str, Deploying]:

@@ -5,7 +5,8 @@ import os
 import socket
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,12 +86,23 @@ def _image(bento: str, registry: str | None, variant: str | None) -> str:
     return earlier or images.push(images.build(bento, variant), registry)
 
 
+@contextmanager
+def alone_on(target: str, problem: str) -> Iterator[None]:
+    """While this process alone deploys a problem to a target, or ends what was.
+
+    Raises:
+        UserError: another one does.
+    """
+    with only_one(f"deployment-{target}-{problem}") as alone:
+        if not alone:
+            raise UserError(f"Another deployment to '{target}' is under way; wait for its end.")
+        yield
+
+
 @step(enable_cache=False)
 def deploy(release: Release, chosen: Registration, asked: Deploying) -> Annotated[Deployment, "deployment"]:
     """Let the release take over on the target, or leave the target as it was; whichever, say so."""
-    with only_one(f"deployment-{asked.target_name}-{release.problem}") as alone:
-        if not alone:
-            raise UserError(f"Another deployment to '{asked.target}' is under way; wait for its end.")
+    with alone_on(asked.target_name, release.problem):
         settings = asked.settings
         target = settings.make(release.problem)
         began = time.perf_counter()

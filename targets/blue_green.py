@@ -145,7 +145,17 @@ class BlueGreen:
                 self._drain(colour)
                 self._runner.end(colour)
         if active is None:
-            self._runner.end_proxy()
+            self._end_proxy()
+
+    def stop(self) -> None:
+        """End all that runs here, after its last requests: it is as before the first deployment."""
+        self._end_proxy()
+        for colour in COLOURS:
+            self._runner.end(colour)
+
+    def _end_proxy(self) -> None:
+        self._runner.end_proxy()
+        self._proxy.forget()
 
     def _drain(self, colour: Colour) -> None:
         if self._proxy.answers():

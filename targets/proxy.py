@@ -80,6 +80,11 @@ class Proxy:
         text = TEMPLATE.format(bind=self._bind, servers=servers, connections=CONNECTIONS)
         write_whole(self.configuration, text.encode())
 
+    def forget(self) -> None:
+        """Let it be as before the first HAProxy in this folder."""
+        self.configuration.unlink(missing_ok=True)
+        (self._folder / SOCKET).unlink(missing_ok=True)
+
     def switch(self, colour: Colour | None) -> None:
         """Send all further requests to one colour; what has begun ends where it is. None: to nobody.
 

@@ -70,7 +70,8 @@ def roll_out(
         _take_back(target)
         raise
     if outcome.result == "deployed":
-        say("ending the one before")
+        if before:
+            say(f"ending version {before.version}")
         target.retire()
         return outcome
     say(f"rolling back: {outcome.why}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from run import main as run_command
 from tests.conftest import Home
 from tests.containers import BUILD, lent_cache, run
 from tests.targets.places import Place, two_versions
@@ -100,6 +101,12 @@ def test_nothing_in_them_may_be_written_or_is_roots(place: Place) -> None:
         )
         shut = run("podman", "inspect", "--format", shape, container).split()
         assert shut == ["true", "false", "[]", f"{os.getuid()}:{os.getgid()}"]
+
+
+def test_stopped_no_container_stays(place: Place) -> None:
+    assert run_command([*place.command("--stop")]) == 0
+    assert run("podman", "ps", "--all", "--quiet") == ""
+    assert place.target.serving() is None
 
 
 def test_without_an_engine_a_sentence(

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from millrace.bundle import SELFTEST, load_bundle
 from millrace.deployments import Deployments
 from millrace.packing import seal
 from targets.target import Release
-from tests.conftest import Home
+from tests.conftest import ROOT, Home
 from tests.targets.places import FLOWER, Place, two_versions
 
 
@@ -254,3 +255,45 @@ def test_after_a_reboot_the_same_command_brings_it_back(place: Place) -> None:
     assert place.target.serving() is None
     place.have("1")
     assert isinstance(place.target.serving(), Release)
+
+
+def test_stopped_nothing_runs_and_the_next_one_is_as_the_first(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.have("1")
+    assert run.main([*place.command("--stop")]) == 0
+    assert f"version 1, which answered, has ended; {place.url} is free." in _flat(capsys)
+    assert place.services() == []
+    with pytest.raises(httpx.ConnectError):
+        place.version()
+    assert run.main([*place.command("--stop")]) == 0
+    assert "nothing answered" in _flat(capsys)
+    assert place.deploy("--version", "1")["before"] is None
+
+
+def test_what_is_not_on_this_machine_is_not_stopped_by_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = place.file.with_name("there.yaml")
+    there = {"context": "there", "namespace": "iris", "url": "http://127.0.0.1:1", "release": "release"}
+    file.write_text(yaml.safe_dump({"kind": "kubernetes", **there}))
+    assert run.main(["--pipeline", "deployment", "--problem", "iris", "--target", str(file), "--stop"]) == 2
+    assert "is not on this machine" in capsys.readouterr().err
+
+
+def test_state_of_what_runs_is_not_deleted(tmp_path: Path) -> None:
+    state = tmp_path / ".millrace" / "deployments" / "iris" / "process-3000"
+    state.mkdir(parents=True)
+    (state / "haproxy.cfg").touch()
+    command = ["make", "--file", str(ROOT / "Makefile"), "clean"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "end it first: make deploy-stop PROBLEM=iris TARGET=process" in refused.stderr
+    assert state.is_dir()
+    (state / "haproxy.cfg").unlink()
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert not (tmp_path / ".millrace").exists()
+
+
+def _flat(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
