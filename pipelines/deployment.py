@@ -15,7 +15,7 @@ from stacks.stack_files import Stack
 from stacks.tracking import tracking_uri
 from steps.deploy import Deploying, alone_on, deploy, pack, record
 from steps.score import choose_model
-from targets.blue_green import BlueGreen
+from targets.blue_green import BlueGreenSettings
 from targets.files import TargetSettings
 
 # As configs/training.yaml has them. What there is to configure is in configs/targets/.
@@ -87,11 +87,11 @@ def stop(problem: str, target: str, settings: TargetSettings) -> None:
     Raises:
         UserError: the target is elsewhere, or a deployment is under way.
     """
-    made = settings.make(problem)
-    if not isinstance(made, BlueGreen):
+    if not isinstance(settings, BlueGreenSettings):
         raise UserError(
             f"--stop: '{target}' is not on this machine; end what runs there by kubectl or terraform."
         )
+    made = settings.make(problem)
     with alone_on(Path(target).stem, problem):
         serving = made.serving()
         made.stop()

@@ -44,11 +44,15 @@ class BlueGreenSettings(TargetSettings):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def around(self, problem: str, runner: "Runner") -> "BlueGreen":
-        """The target whose places are run so."""
+    def make(self, problem: str) -> "BlueGreen":
+        """The target for the service of a problem."""
         urls: dict[Colour, str] = {colour: f"http://127.0.0.1:{port}" for colour, port in self.ports.items()}
         url = f"http://127.0.0.1:{self.port}"
-        return BlueGreen(self.folder(problem), url, urls, runner, self.runs_images)
+        return BlueGreen(self.folder(problem), url, urls, self.runner(problem), self.runs_images)
+
+    def runner(self, problem: str) -> "Runner":
+        """How its places and its proxy are run."""
+        raise NotImplementedError
 
 
 class Runner(Protocol):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from millrace.errors import UserError
 from stacks.environment import ROOT
-from targets.blue_green import PROXY, BlueGreen, BlueGreenSettings, Name
+from targets.blue_green import PROXY, BlueGreenSettings, Name
 from targets.proxy import Colour
 from targets.target import Release
 
@@ -24,9 +24,9 @@ class Settings(BlueGreenSettings):
     kind: Literal["compose"]
     command: tuple[str, ...] = Field(("docker", "compose"), min_length=1)
 
-    def make(self, problem: str) -> BlueGreen:
-        """The target for the service of a problem."""
-        return self.around(problem, Containers(self.folder(problem), problem, self.ports, self.command))
+    def runner(self, problem: str) -> "Containers":
+        """In containers."""
+        return Containers(self.folder(problem), problem, self.ports, self.command)
 
 
 class Containers:

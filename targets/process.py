@@ -13,7 +13,7 @@ import psutil
 
 from millrace import processes
 from millrace.errors import UserError
-from targets.blue_green import PROXY, BlueGreen, BlueGreenSettings, Name
+from targets.blue_green import PROXY, BlueGreenSettings, Name
 from targets.proxy import CONFIGURATION, Colour
 from targets.target import Release
 
@@ -31,9 +31,9 @@ class Settings(BlueGreenSettings):
 
     kind: Literal["process"]
 
-    def make(self, problem: str) -> BlueGreen:
-        """The target for the service of a problem."""
-        return self.around(problem, Processes(self.folder(problem), problem, self.ports))
+    def runner(self, problem: str) -> "Processes":
+        """As processes."""
+        return Processes(self.folder(problem), problem, self.ports)
 
 
 class Processes:

@@ -272,8 +272,10 @@ def test_stopped_nothing_runs_and_the_next_one_is_as_the_first(
 
 
 def test_what_is_not_on_this_machine_is_not_stopped_by_it(
-    place: Place, capsys: pytest.CaptureFixture[str]
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Nor is anything asked for that would reach it.
+    monkeypatch.setenv("PATH", "/nowhere")
     file = place.file.with_name("there.yaml")
     there = {"context": "there", "namespace": "iris", "url": "http://127.0.0.1:1", "release": "release"}
     file.write_text(yaml.safe_dump({"kind": "kubernetes", **there}))
