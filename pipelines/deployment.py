@@ -91,12 +91,12 @@ def stop(problem: str, target: str, settings: TargetSettings) -> None:
         raise UserError(
             f"--stop: '{target}' is not on this machine; end what runs there by kubectl or terraform."
         )
-    made = settings.make(problem)
-    with alone_on(Path(target).stem, problem):
+    made, name = settings.make(problem), Path(target).stem
+    with alone_on(name, problem):
         serving = made.serving()
         made.stop()
     answered = f"version {serving.version}, which answered, has ended" if serving else "nothing answered"
-    open_console().print(f"{problem} on {Path(target).stem}: {answered}; {made.url} is free.")
+    open_console().print(f"{problem} on {name}: {answered}; {made.url} is free.")
 
 
 def _before(problem: str, asked: Deploying) -> tuple[str, Deploying]:

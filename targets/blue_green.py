@@ -149,16 +149,15 @@ class BlueGreen:
                 self._drain(colour)
                 self._runner.end(colour)
         if active is None:
-            self._end_proxy()
+            self._runner.end_proxy()
+            self._proxy.forget()
 
     def stop(self) -> None:
         """End all that runs here, after its last requests: it is as before the first deployment."""
-        self._end_proxy()
+        self._runner.end_proxy()
         for colour in COLOURS:
             self._runner.end(colour)
-
-    def _end_proxy(self) -> None:
-        self._runner.end_proxy()
+        # Last: while there is a configuration, `make clean` takes it that something may run.
         self._proxy.forget()
 
     def _drain(self, colour: Colour) -> None:

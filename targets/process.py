@@ -55,7 +55,7 @@ class Processes:
 
     def end_proxy(self) -> None:
         """End it, softly: SIGUSR1 lets it answer what it was asked."""
-        processes.stop(self._record(PROXY), signal.SIGUSR1)
+        processes.stop(self._record(PROXY), signal.SIGUSR1, END_SECONDS)
 
     def start(self, colour: Colour, release: Release) -> None:
         """Unpack the Bento, with its model, and serve it."""
